@@ -1,0 +1,114 @@
+"""The two network edges and the clock, as the gateway sees them. Tests put fakes behind these, and behind nothing else."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from bms_iot.domain.points import Device, DeviceAddress, ObjectIdentifier, Point
+from bms_iot.domain.readings import Reading
+
+
+class Clock(Protocol):
+    """Time, so that tests can own it."""
+
+    def now(self) -> datetime:
+        """Aware UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds since some fixed moment, never going back."""
+        ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundDevice:
+    """A device that said I-Am (ASHRAE 135 clause 16.10)."""
+
+    address: DeviceAddress
+    instance: int
+    vendor_id: int
+    max_apdu: int
+    segmentation: str
+    """`both`, `transmit`, `receive` or `none`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectList:
+    """A device's object-list as far as it could be read: `complete` is false when some of it is missing.
+
+    `objects` has the types that are read; `other` counts the rest (device, notification class, trend log …).
+    """
+
+    objects: tuple[ObjectIdentifier, ...]
+    other: int
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectDescription:
+    """What a person calls an object; None where the device does not say."""
+
+    object: ObjectIdentifier
+    name: str | None
+    description: str | None
+    units: str | None
+
+
+class ControllerNetwork(Protocol):
+    """The BACnet edge. Each call is bounded in time; one device's silence is never another's."""
+
+    async def who_is(
+        self, *, low: int | None = None, high: int | None = None, address: DeviceAddress | None = None, wait_seconds: float = 3.0
+    ) -> list[FoundDevice]:
+        """Ask for devices of that range of instances, by broadcast or at one address; collects answers for `wait_seconds`."""
+        ...
+
+    async def read_object_list(self, device: Device) -> ObjectList:
+        """Raises DeviceUnreachable, DeviceRefused, MalformedReply."""
+        ...
+
+    async def describe_objects(self, device: Device, objects: Sequence[ObjectIdentifier]) -> list[ObjectDescription]:
+        """Names, descriptions and units, one for each object, in order. Raises DeviceUnreachable."""
+        ...
+
+    async def read_points(self, device: Device, points: Sequence[Point], *, optional: bool = False) -> list[Reading]:
+        """One reading for each point, in order; `optional` asks for the 23 optional properties as well.
+
+        A point that cannot be read is a reading with quality and error. Raises DeviceUnreachable when nothing answers.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """An MQTT message that arrived. It is acknowledged to the broker by `Broker.acknowledge`, not by arriving."""
+
+    topic: str
+    payload: bytes
+    retain: bool
+    mid: int
+    """Packet identifier, 0 for QoS 0."""
+
+
+class Broker(Protocol):
+    """The MQTT edge. It connects and reconnects by itself, for ever."""
+
+    @property
+    def is_connected(self) -> bool: ...
+
+    async def wait_connected(self) -> None: ...
+
+    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Returns when the broker has acknowledged (QoS 1). Raises BrokerUnavailable, PublishRefused."""
+        ...
+
+    async def receive(self) -> Message:
+        """The next message of the subscribed topics."""
+        ...
+
+    def acknowledge(self, message: Message) -> None:
+        """Send the PUBACK of `message`; a message not acknowledged comes again after a reconnect."""
+        ...
