@@ -1,10 +1,13 @@
 """What was read: a value, its quality, and the properties beside it."""
 
 import enum
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
+
+from bms_iot.domain.points import ObjectType
 
 Scalar = float | int | bool | str | None
 """A present-value: float for analog, bool for binary, int (the state number) for multi-state, str for what is neither."""
@@ -86,22 +89,35 @@ class Reading:
     """One point at one time.
 
     `acquired_at` is aware UTC, when the answer arrived. `present_value` is the text of the value as databases and clouds know it
-    (`21.7`, `active`, `3`, `nan`), `value` the same typed; both None when there is none, and `error` then says why.
+    (`21.7`, `active`, `3`, `nan`), None when there is none, and `error` then says why; `typed_value` gives it its type.
     `optional` has the optional properties read in this poll, by column name; None when this poll did not ask for them.
     """
 
     point_id: int
     acquired_at: datetime
     present_value: str | None
-    value: Scalar
     quality: Quality
     status_flags: tuple[StatusFlag, ...] = ()
     event_state: str | None = None
     out_of_service: bool | None = None
     reliability: str | None = None
     error: ReadingError | None = None
-    units: str | None = None
     optional: Mapping[str, OptionalValue] | None = field(default=None)
 
 
 NO_OPTIONAL: Mapping[str, OptionalValue] = MappingProxyType({})
+
+
+def typed_value(object_type: ObjectType, present_value: str | None) -> Scalar:
+    """The present-value with its type: a finite float, a boolean, a state number; None for nan and inf; else the text itself."""
+    if present_value is None:
+        return None
+    if object_type.is_binary:
+        return {"active": True, "inactive": False}.get(present_value, present_value)
+    try:
+        number = float(present_value)
+    except ValueError:
+        return present_value
+    if not math.isfinite(number):
+        return None
+    return number if object_type.is_analog else int(number)
