@@ -125,7 +125,6 @@ class PollingSettings(_Section):
 class OutboxSettings(_Section):
     """What waits for the broker."""
 
-    max_bytes: Annotated[int, Field(ge=1_000_000)] = 512_000_000
     drain_messages_per_second: Count = Field(60, description="pace of the backlog beside live values")
 
 
@@ -250,7 +249,7 @@ def database_url(environ: Mapping[str, str] | None = None) -> tuple[str, bool]:
             if (stray := place / DATABASE_NAME).is_file():
                 raise ConfigurationError(
                     f"{settings.data_directory} holds no database, but {stray} exists, where older versions kept it",
-                    hint=f"export BMS_DATABASE_URL=sqlite+aiosqlite:///{stray} to use it, or move it into {settings.data_directory}",
+                    hint=f"export BMS_DATABASE_URL=sqlite+aiosqlite:///{stray} to use it, or move it there",
                 )
     return settings.url, settings.database_url is not None
 

@@ -1,1 +1,1 @@
-"""To be described."""
+"""The gateway's database: its connection and its queries. Hot paths are Core, not ORM."""
