@@ -1,1 +1,23 @@
-"""To be described."""
+"""The tables, one file each, as they are at head. `metadata()` has all of them, found by walking this package."""
+
+import importlib
+import pkgutil
+
+from sqlalchemy import MetaData
+from sqlmodel import SQLModel
+
+# Constraints are found again by name in a later revision, on PostgreSQL as on SQLite: none may be left to the database.
+SQLModel.metadata.naming_convention = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+def metadata() -> MetaData:
+    """Every table of every module of this package: a file put here is a table known, a broken one stops everything."""
+    for module in pkgutil.iter_modules(__path__, f"{__name__}."):
+        importlib.import_module(module.name)
+    return SQLModel.metadata
