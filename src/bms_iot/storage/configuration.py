@@ -1,0 +1,227 @@
+"""Who the gateway is and what it reads: `deployment_config`, `bacnet_readers`, `bacnet_config`, `iot_device_status`, `boots`."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bms_iot.domain.configuration import ConfiguredDevice, ConfiguredObject, Deployment, Reader
+from bms_iot.domain.health import ConnectionStatus, MonitoringStatus
+from bms_iot.domain.points import DEFAULT_PORT, Device, DeviceAddress, ObjectIdentifier, ObjectType
+from bms_iot.models.bacnet_config import BacnetConfig
+from bms_iot.models.bacnet_readers import BacnetReaders
+from bms_iot.models.boots import Boots
+from bms_iot.models.deployment_config import DeploymentConfig
+from bms_iot.models.iot_device_status import IotDeviceStatus
+
+KEPT_CONFIGURATIONS = 5
+KEPT_BOOTS = 1000
+
+_deployment = DeploymentConfig.__table__  # type: ignore[attr-defined]
+_readers = BacnetReaders.__table__  # type: ignore[attr-defined]
+_config = BacnetConfig.__table__  # type: ignore[attr-defined]
+_status = IotDeviceStatus.__table__  # type: ignore[attr-defined]
+_boots = Boots.__table__  # type: ignore[attr-defined]
+
+
+async def load_deployment(connection: AsyncConnection) -> Deployment | None:
+    """Who this gateway is, None before provisioning."""
+    row = (await connection.execute(select(_deployment).order_by(_deployment.c.id).limit(1))).mappings().first()
+    if row is None:
+        return None
+    return Deployment(organization_id=row["organization_id"], site_id=row["site_id"], device_id=row["device_id"])
+
+
+async def save_deployment(connection: AsyncConnection, deployment: Deployment, now: datetime) -> None:
+    """Make this the one deployment."""
+    values = {
+        "organization_id": deployment.organization_id,
+        "site_id": deployment.site_id,
+        "device_id": deployment.device_id,
+        "updated_at": _naive(now),
+    }
+    changed = await connection.execute(update(_deployment).values(values))
+    if not changed.rowcount:
+        await connection.execute(insert(_deployment).values(**values, created_at=_naive(now)))
+
+
+async def load_readers(connection: AsyncConnection) -> list[Reader]:
+    """Our BACnet interfaces as the cloud configured them."""
+    rows = (await connection.execute(select(_readers).order_by(_readers.c.id))).mappings()
+    return [
+        Reader(
+            id=row["id"],
+            host=row["ip_address"],
+            port=row["port"],
+            prefix_length=row["subnet_mask"],
+            device_instance=row["bacnet_device_id"],
+            is_active=row["is_active"],
+            bbmd=row["bbmd_server_ip"] if row["bbmd_enabled"] else None,
+        )
+        for row in rows
+    ]
+
+
+async def save_readers(connection: AsyncConnection, readers: Iterable[Reader], device_id: str, now: datetime) -> None:
+    """Replace our BACnet interfaces by these."""
+    await connection.execute(delete(_readers))
+    for reader in readers:
+        await connection.execute(
+            insert(_readers).values(
+                id=reader.id,
+                iot_device_id=device_id,
+                ip_address=reader.host,
+                port=reader.port,
+                subnet_mask=reader.prefix_length,
+                bacnet_device_id=reader.device_instance,
+                is_active=reader.is_active,
+                bbmd_enabled=reader.bbmd is not None,
+                bbmd_server_ip=reader.bbmd,
+                created_at=_naive(now),
+                updated_at=_naive(now),
+            )
+        )
+
+
+async def load_configuration(connection: AsyncConnection) -> list[ConfiguredDevice]:
+    """The newest configuration that is not empty; failed discoveries of older versions left empty ones behind."""
+    for value in (await connection.execute(select(_config.c.bacnet_devices).order_by(_config.c.id.desc()))).scalars():
+        if devices := devices_from_json(value):
+            return devices
+    return []
+
+
+async def save_configuration(connection: AsyncConnection, devices: Sequence[ConfiguredDevice], now: datetime) -> None:
+    """Keep this configuration, at least one device, as the newest, and the few before it."""
+    await connection.execute(
+        insert(_config).values(bacnet_devices=devices_to_json(devices), created_at=_naive(now), updated_at=_naive(now))
+    )
+
+
+async def prune(connection: AsyncConnection) -> None:
+    """Forget all but the newest configurations and boots; the newest that is not empty always stays."""
+    rows = (await connection.execute(select(_config.c.id, _config.c.bacnet_devices).order_by(_config.c.id.desc()))).all()
+    filled = [row[0] for row in rows if devices_from_json(row[1])]
+    kept = {row[0] for row in rows[:KEPT_CONFIGURATIONS]} | set(filled[:1])
+    if gone := [row[0] for row in rows if row[0] not in kept]:
+        await connection.execute(delete(_config).where(_config.c.id.in_(gone)))
+    newest = (await connection.execute(select(func.max(_boots.c.boot)))).scalar() or 0
+    await connection.execute(delete(_boots).where(_boots.c.boot <= newest - KEPT_BOOTS))
+
+
+async def next_boot(connection: AsyncConnection, *, floor: int, version: str, now: datetime) -> int:
+    """Number this start: above every earlier boot and above `floor`."""
+    newest = (await connection.execute(select(func.max(_boots.c.boot)))).scalar() or 0
+    boot = max(newest, floor) + 1
+    await connection.execute(insert(_boots).values(boot=boot, started_at=_naive(now), version=version))
+    return boot
+
+
+async def load_monitoring(connection: AsyncConnection) -> MonitoringStatus | None:
+    """Whether monitoring was last started or stopped; None on a device that never said."""
+    return (await connection.execute(select(_status.c.monitoring_status).limit(1))).scalar()
+
+
+async def save_status(
+    connection: AsyncConnection,
+    deployment: Deployment,
+    *,
+    monitoring: MonitoringStatus,
+    mqtt: ConnectionStatus,
+    bacnet: ConnectionStatus,
+    payload: str,
+    now: datetime,
+) -> None:
+    """Make this the one row of `iot_device_status`; `payload` is the heartbeat as JSON, its numbers go to their columns."""
+    numbers = {name: value for name, value in json.loads(payload).items() if name in _NUMBERS}
+    values: dict[str, Any] = {
+        "iot_device_id": deployment.device_id,
+        "organization_id": deployment.organization_id,
+        "site_id": deployment.site_id,
+        "monitoring_status": monitoring,
+        "mqtt_connection_status": mqtt,
+        "bacnet_connection_status": bacnet,
+        "payload": payload,
+        "updated_at": _naive(now),
+        "received_at": _naive(now),
+        **numbers,
+    }
+    changed = await connection.execute(update(_status).values(values))
+    if not changed.rowcount:
+        await connection.execute(insert(_status).values(**values, created_at=_naive(now)))
+
+
+_NUMBERS = (
+    "cpu_usage_percent",
+    "memory_usage_percent",
+    "disk_usage_percent",
+    "temperature_celsius",
+    "uptime_seconds",
+    "load_average",
+    "bacnet_devices_connected",
+    "bacnet_points_monitored",
+)
+
+
+def devices_to_json(devices: Iterable[ConfiguredDevice]) -> list[dict[str, Any]]:
+    """The form of `bacnet_config` and of the cloud's upload."""
+    return [
+        {
+            "vendor_id": configured.device.vendor_id,
+            "device_id": configured.device.instance,
+            "controller_ip_address": configured.device.address.host,
+            "controller_port": configured.device.address.port,
+            "controller_id": configured.device.controller_id,
+            "object_list": [
+                {
+                    "type": wanted.object.type.value,
+                    "point_id": wanted.object.instance,
+                    "iot_device_point_id": wanted.iot_device_point_id,
+                    "properties": dict(wanted.properties),
+                }
+                for wanted in configured.objects
+            ],
+        }
+        for configured in devices
+    ]
+
+
+def devices_from_json(value: object) -> list[ConfiguredDevice]:
+    """What older and newer versions wrote; entries without the keys that identify them are passed over."""
+    entries = value if isinstance(value, list) else []
+    return [device for entry in entries if isinstance(entry, Mapping) and (device := _device(entry)) is not None]
+
+
+def _device(entry: Mapping[str, Any]) -> ConfiguredDevice | None:
+    try:
+        device = Device(
+            address=DeviceAddress(host=str(entry["controller_ip_address"]), port=int(entry.get("controller_port") or DEFAULT_PORT)),
+            instance=int(entry["device_id"]),
+            controller_id=str(entry["controller_id"]),
+            vendor_id=entry.get("vendor_id"),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+    listed = entry.get("object_list")
+    objects = [_object(item) for item in listed if isinstance(item, Mapping)] if isinstance(listed, list) else []
+    return ConfiguredDevice(device=device, objects=tuple(wanted for wanted in objects if wanted is not None))
+
+
+def _object(item: Mapping[str, Any]) -> ConfiguredObject | None:
+    try:
+        identifier = ObjectIdentifier(type=ObjectType(item["type"]), instance=int(item["point_id"]))
+    except (KeyError, TypeError, ValueError):
+        return None
+    properties = item.get("properties")
+    return ConfiguredObject(
+        object=identifier,
+        iot_device_point_id=item.get("iot_device_point_id"),
+        properties=properties if isinstance(properties, Mapping) else {},
+    )
+
+
+def _naive(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(tzinfo=None)
