@@ -149,4 +149,8 @@ class PublishRefused(BrokerError):
 
 
 class CommandRejected(BmsError):
-    """A command from the cloud is refused; the text is the answer."""
+    """A command from the cloud is refused; the text is the answer, to `command_id` where it could still be read."""
+
+    def __init__(self, message: str, *, hint: str | None = None, command_id: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.command_id = command_id
