@@ -1,4 +1,4 @@
-"""The wire's JSON: what is published, as bytes. docs/mqtt.md has the contract.
+"""The wire's JSON, both ways; docs/mqtt.md has the contract. What arrives is decoded in `requests`, which is offered here too.
 
 A point is encoded by concatenation: what belongs to the point is encoded once and cached, the rest is a handful of short texts.
 """
@@ -17,6 +17,18 @@ from bms_iot.domain.commands import CommandResult
 from bms_iot.domain.heartbeat import Heartbeat
 from bms_iot.domain.points import ObjectType, Point
 from bms_iot.domain.readings import JSON_PROPERTIES, NO_OPTIONAL, OPTIONAL_PROPERTIES, OptionalValue, Reading, typed_value
+from bms_iot.mqtt.requests import decode_command
+
+__all__ = [
+    "BulkPoint",
+    "decode_command",
+    "encode_bulk",
+    "encode_heartbeat",
+    "encode_response",
+    "encode_status",
+    "unix_milliseconds",
+    "wire_time",
+]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
