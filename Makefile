@@ -9,7 +9,7 @@ UV_COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --
 .PHONY: demo test check bench lock clean
 
 demo: $(VENV)/.demo
-	@$(BIN)/bms-iot demo
+	@$(BIN)/bms-iot demo --directory .demo
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest

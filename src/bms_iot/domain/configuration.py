@@ -1,7 +1,8 @@
 """What the gateway is told to read, and who it is."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Network
 from typing import Any
 
 from bms_iot.domain.points import DEFAULT_PORT, Device, ObjectIdentifier
@@ -28,6 +29,13 @@ class Reader:
     is_active: bool = True
     bbmd: str | None = None
 
+    @property
+    def broadcast(self) -> str:
+        """Where Who-Is goes: the broadcast address of its network, or of every network when that is unknown."""
+        if self.host.startswith("127."):
+            return "127.255.255.255"
+        return str(IPv4Network((self.host, self.prefix_length), strict=False).broadcast_address)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfiguredObject:
@@ -44,3 +52,7 @@ class ConfiguredDevice:
 
     device: Device
     objects: tuple[ConfiguredObject, ...]
+
+    def with_keys(self, keys: Mapping[ObjectIdentifier, str]) -> "ConfiguredDevice":
+        """The same with every object's `iot_device_point_id`."""
+        return replace(self, objects=tuple(replace(o, iot_device_point_id=keys[o.object]) for o in self.objects))

@@ -1,1 +1,1 @@
-"""To be described."""
+"""What the gateway does, one verb a file: poll, publish, execute, beat, prune; `gateway.py` runs them together."""

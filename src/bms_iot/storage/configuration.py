@@ -125,6 +125,11 @@ async def load_monitoring(connection: AsyncConnection) -> MonitoringStatus | Non
     return (await connection.execute(select(_status.c.monitoring_status).limit(1))).scalar()
 
 
+async def save_monitoring(connection: AsyncConnection, deployment: Deployment, monitoring: MonitoringStatus, now: datetime) -> None:
+    """Remember that monitoring was started or stopped."""
+    await _save_status(connection, deployment, {"monitoring_status": monitoring, "updated_at": _naive(now)}, now)
+
+
 async def save_status(
     connection: AsyncConnection,
     deployment: Deployment,
@@ -138,9 +143,6 @@ async def save_status(
     """Make this the one row of `iot_device_status`; `payload` is the heartbeat as JSON, its numbers go to their columns."""
     numbers = {name: value for name, value in json.loads(payload).items() if name in _NUMBERS}
     values: dict[str, Any] = {
-        "iot_device_id": deployment.device_id,
-        "organization_id": deployment.organization_id,
-        "site_id": deployment.site_id,
         "monitoring_status": monitoring,
         "mqtt_connection_status": mqtt,
         "bacnet_connection_status": bacnet,
@@ -149,9 +151,18 @@ async def save_status(
         "received_at": _naive(now),
         **numbers,
     }
-    changed = await connection.execute(update(_status).values(values))
+    await _save_status(connection, deployment, values, now)
+
+
+async def _save_status(connection: AsyncConnection, deployment: Deployment, values: Mapping[str, Any], now: datetime) -> None:
+    identity = {
+        "iot_device_id": deployment.device_id,
+        "organization_id": deployment.organization_id,
+        "site_id": deployment.site_id,
+    }
+    changed = await connection.execute(update(_status).values(**identity, **values))
     if not changed.rowcount:
-        await connection.execute(insert(_status).values(**values, created_at=_naive(now)))
+        await connection.execute(insert(_status).values({"created_at": _naive(now), **identity, **values}))
 
 
 _NUMBERS = (

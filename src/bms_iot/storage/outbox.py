@@ -45,6 +45,8 @@ class Outbox:
     def __init__(self, database: Database, boot: int) -> None:
         self._database, self._boot = database, boot
         self._seq = 0
+        self.committed = 0
+        """Readings kept since the start of this boot."""
         self.messages = 0
         self.readings = 0
         self.shrunk = asyncio.Event()
@@ -63,6 +65,7 @@ class Outbox:
             async with self._database.transaction() as connection:
                 await connection.execute(insert(_table), rows)
             self._seq += len(rows)
+            self.committed += sum(map(len, batches))
             self.messages += len(rows)
             self.readings += sum(map(len, batches))
         return [(self._boot, int(row["seq"])) for row in rows]  # type: ignore[call-overload]

@@ -1,0 +1,248 @@
+"""The composition root: Settings → a running Gateway. Nothing else builds anything."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import structlog
+
+from bms_iot import __version__
+from bms_iot.bacnet import BacnetNetwork
+from bms_iot.domain.configuration import Deployment, Reader
+from bms_iot.domain.ports import Clock, ControllerNetwork
+from bms_iot.domain.schedule import Pace
+from bms_iot.errors import ConfigurationError, SchemaError
+from bms_iot.gateway.beat import Beat
+from bms_iot.gateway.clock import SystemClock
+from bms_iot.gateway.configure import Configure
+from bms_iot.gateway.discover import Discovered, keep_known_controllers, merge
+from bms_iot.gateway.execute import Execute
+from bms_iot.gateway.gateway import Gateway
+from bms_iot.gateway.image import CurrentImage
+from bms_iot.gateway.monitor import Monitor, keep_configuration
+from bms_iot.gateway.poll import Poll
+from bms_iot.gateway.prune import Prune
+from bms_iot.gateway.publish import Publish
+from bms_iot.gateway.readers import OpenReader, Readers
+from bms_iot.gateway.state import GatewayState
+from bms_iot.gateway.store import Store
+from bms_iot.mqtt.client import MqttBroker
+from bms_iot.mqtt.payload import encode_status
+from bms_iot.mqtt.topics import Topics
+from bms_iot.settings import BacnetSettings, MqttSettings, Settings
+from bms_iot.storage.boot_floor import BootFloor
+from bms_iot.storage.configuration import load_configuration, load_deployment, load_readers, next_boot, save_deployment
+from bms_iot.storage.database import Database, open_database
+from bms_iot.storage.outbox import Outbox
+
+log = structlog.get_logger()
+
+IDENTIFIERS = ("organization_id", "site_id", "device_id")
+
+
+@asynccontextmanager
+async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
+    """Everything the gateway needs, acquired in order and released in reverse.
+
+    Raises ConfigurationError when something is not set, the SchemaError of the gate, TransportError, StorageError.
+    """
+    schema_revision = check_schema(settings)
+    settings.data_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    clock = SystemClock()
+    async with open_database(settings.url) as database, Readers(reader_opener(settings.bacnet, clock)) as readers:
+        deployment = await _deployment(settings, database, clock)
+        await readers.use(await our_readers(settings, database))
+        state = GatewayState(
+            deployment=deployment,
+            boot=await _boot(settings, database, clock),
+            started_at=clock.now(),
+            version=__version__,
+            schema_revision=schema_revision,
+        )
+        async with _compose(settings, database, readers, clock, state) as gateway:
+            yield gateway
+
+
+@asynccontextmanager
+async def _compose(
+    settings: Settings, database: Database, readers: Readers, clock: Clock, state: GatewayState
+) -> AsyncIterator[Gateway]:
+    topics = Topics(
+        organization_id=state.deployment.organization_id,
+        site_id=state.deployment.site_id,
+        iot_device_id=state.deployment.device_id,
+    )
+    outbox, image = Outbox(database, state.boot), CurrentImage()
+    await outbox.open()
+    store = Store(
+        database=database, outbox=outbox, image=image, clock=clock, state=state,
+        image_interval=settings.polling.image_interval_seconds,
+    )  # fmt: skip
+    poll = Poll(network=readers, store=store, clock=clock, pace=_pace(settings), state=state)
+    monitor = Monitor(database=database, image=image, poll=poll, clock=clock, state=state)
+    await monitor.open()
+    configure = Configure(database=database, readers=readers, monitor=monitor, clock=clock, state=state, upload=settings.upload)
+    broker = _broker(settings.mqtt, topics, state, lambda: beat.announce_online())  # noqa: PLW0108 - beat comes later
+    beat = Beat(
+        broker=broker, database=database, outbox=outbox, topics=topics, clock=clock, state=state,
+        every_seconds=settings.heartbeat_seconds, data_directory=settings.data_directory,
+    )  # fmt: skip
+    async with broker:
+        yield Gateway(
+            poll=poll,
+            store=store,
+            publish=Publish(
+                broker=broker, outbox=outbox, image=image, topics=topics, clock=clock, state=state,
+                drain_messages_per_second=settings.outbox.drain_messages_per_second,
+            ),
+            execute=Execute(broker=broker, topics=topics, monitor=monitor, configure=configure),
+            beat=beat,
+            prune=Prune(database=database, clock=clock),
+            broker=broker,
+            state=state,
+        )  # fmt: skip
+
+
+def check_schema(settings: Settings) -> str:
+    """The revision of the database, which must be at head. Raises SchemaError, and creates nothing."""
+    from bms_iot.schema import gate  # noqa: PLC0415 - …
+
+    return gate.require_head(settings.url)
+
+
+def reader_opener(settings: BacnetSettings, clock: Clock) -> OpenReader:
+    """Opens the UDP port of a reader."""
+
+    def open_reader(reader: Reader) -> AbstractAsyncContextManager[ControllerNetwork]:
+        return BacnetNetwork(
+            host=reader.host,
+            port=reader.port,
+            broadcast=settings.broadcast or reader.broadcast,
+            timeout_seconds=settings.timeout_seconds,
+            tries=settings.tries,
+            in_flight_per_device=settings.in_flight_per_device,
+            in_flight_total=settings.in_flight_total,
+            clock=clock,
+        )
+
+    return open_reader
+
+
+@asynccontextmanager
+async def open_readers(settings: Settings) -> AsyncIterator[Readers]:
+    """Our BACnet interfaces alone, for a command; those of the database where there is one at head, else that of the settings."""
+    async with Readers(reader_opener(settings.bacnet, SystemClock())) as readers:
+        try:
+            check_schema(settings)
+        except SchemaError:
+            configured = [_settings_reader(settings)]
+        else:
+            async with open_database(settings.url) as database:
+                configured = await our_readers(settings, database)
+        await readers.use(configured)
+        yield readers
+
+
+async def save_discovered(settings: Settings, discovered: Sequence[Discovered]) -> int:
+    """Add what was discovered to the configuration; the answer is how many points it has then. The schema must be at head."""
+    async with open_database(settings.url) as database, database.transaction() as connection:
+        known = await load_configuration(connection)
+        devices = merge(known, keep_known_controllers(discovered, known))
+        if not devices:
+            return 0
+        _, stored = await keep_configuration(connection, devices, SystemClock().now())
+        return len(stored)
+
+
+async def our_readers(settings: Settings, database: Database) -> list[Reader]:
+    """The active readers the cloud configured, else the one of the settings."""
+    async with database.snapshot() as connection:
+        active = [reader for reader in await load_readers(connection) if reader.is_active]
+    return active or [_settings_reader(settings)]
+
+
+def _settings_reader(settings: Settings) -> Reader:
+    return Reader(id="settings", host=settings.bacnet.address, port=settings.bacnet.port, prefix_length=0)
+
+
+async def missing_provisioning(settings: Settings) -> list[str]:
+    """The keys without which the gateway cannot run; empty when it can."""
+    async with open_database(settings.url) as database, database.snapshot() as connection:
+        known = await load_deployment(connection)
+    missing = [] if settings.mqtt.host else ["mqtt.host"]
+    return missing + [key for key in IDENTIFIERS if known is None and getattr(settings, key) is None]
+
+
+def require_provisioned(settings: Settings) -> None:
+    """Raises ConfigurationError that names the first missing key. Creates nothing."""
+    try:
+        check_schema(settings)
+        missing = asyncio.run(missing_provisioning(settings))
+    except SchemaError:
+        missing = [key for key in IDENTIFIERS if getattr(settings, key) is None] + ([] if settings.mqtt.host else ["mqtt.host"])
+    if missing:
+        raise _not_provisioned(missing)
+
+
+def _not_provisioned(missing: Sequence[str]) -> ConfigurationError:
+    return ConfigurationError(f"not provisioned; missing: {', '.join(missing)}", hint=f"bms-iot config set {missing[0]} VALUE")
+
+
+async def _deployment(settings: Settings, database: Database, clock: Clock) -> Deployment:
+    """Who we are: what the settings say, else what the database knows; the database follows the settings."""
+    if missing := await missing_provisioning(settings):
+        raise _not_provisioned(missing)
+    async with database.transaction() as connection:
+        known = await load_deployment(connection)
+        wanted = Deployment(**{key: getattr(settings, key) or getattr(known, key) for key in IDENTIFIERS})
+        if wanted != known:
+            await save_deployment(connection, wanted, clock.now())
+            log.info("deployment_set", organization_id=wanted.organization_id, site_id=wanted.site_id, device_id=wanted.device_id)
+    return wanted
+
+
+async def _boot(settings: Settings, database: Database, clock: Clock) -> int:
+    """Number this start: above every number used before, also when the database was restored, replaced or wiped."""
+    floor = BootFloor(settings.data_directory)
+    async with database.transaction() as connection:
+        boot = await next_boot(connection, floor=floor.read(), version=__version__, now=clock.now())
+        floor.write(boot)
+    return boot
+
+
+def _pace(settings: Settings) -> Pace:
+    polling = settings.polling
+    return Pace(
+        interval=polling.interval_seconds,
+        optional_interval=polling.optional_interval_seconds,
+        backoff_max=polling.backoff_max_seconds,
+    )
+
+
+def _broker(settings: MqttSettings, topics: Topics, state: GatewayState, on_connect: Callable[[], Awaitable[None]]) -> MqttBroker:
+    assert settings.host is not None
+    will = encode_status(
+        state="offline",
+        reason="lost",
+        iot_device_id=topics.iot_device_id,
+        boot=state.boot,
+        version=state.version,
+        schema_revision=state.schema_revision,
+    )
+    return MqttBroker(
+        host=settings.host,
+        port=settings.effective_port,
+        client_id=settings.client_id or topics.iot_device_id,
+        username=settings.username,
+        password=settings.password,
+        tls=settings.uses_tls,
+        ca_certificate=settings.ca_certificate,
+        client_certificate=settings.client_certificate,
+        client_key=settings.client_key,
+        protocol=settings.protocol,
+        keep_alive_seconds=settings.keep_alive_seconds,
+        subscriptions=topics.subscriptions,
+        will_topic=topics.status_update,
+        will_payload=will,
+        on_connect=on_connect,
+    )

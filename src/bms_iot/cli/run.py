@@ -1,0 +1,50 @@
+"""`bms-iot run` and `run-main`: the gateway itself."""
+
+import typer
+
+
+def run() -> None:
+    """Read the controllers and deliver their readings, until stopped. The database must be at head."""
+    import asyncio
+
+    from bms_iot.cli.log import configure
+    from bms_iot.cli.stopping import until_stopped
+    from bms_iot.settings import load_settings
+
+    settings = load_settings()
+    configure(settings.log)
+    asyncio.run(until_stopped(_run_gateway(settings)))
+
+
+def run_main() -> None:
+    """Upgrade the database, wait for provisioning, then run: what a container does."""
+    import asyncio
+
+    from bms_iot.bootstrap import missing_provisioning, upgrade_database
+    from bms_iot.cli.log import configure
+    from bms_iot.cli.stopping import until_stopped
+    from bms_iot.settings import load_settings
+
+    settings = load_settings()
+    configure(settings.log)
+    upgrade_database(settings)
+
+    async def wait_and_run() -> None:
+        current, said = settings, ""
+        while missing := await missing_provisioning(current):
+            if said != (said := ", ".join(missing)):
+                typer.echo(f"waiting for provisioning; missing: {said}", err=True)
+            await asyncio.sleep(2.0)
+            current = load_settings()
+        await _run_gateway(current)
+
+    asyncio.run(until_stopped(wait_and_run()))
+
+
+async def _run_gateway(settings: object) -> None:
+    from bms_iot.bootstrap import open_gateway
+    from bms_iot.settings import Settings
+
+    assert isinstance(settings, Settings)
+    async with open_gateway(settings) as gateway:
+        await gateway.run()

@@ -1,0 +1,162 @@
+"""Say how the gateway is: online on each connect, a heartbeat on its beat and on every change of status."""
+
+import asyncio
+import dataclasses
+from datetime import datetime
+from pathlib import Path
+
+import structlog
+
+from bms_iot.domain.health import ConnectionStatus, MonitoringStatus
+from bms_iot.domain.heartbeat import Heartbeat
+from bms_iot.domain.ports import Broker, Clock
+from bms_iot.errors import BrokerError
+from bms_iot.gateway import host
+from bms_iot.gateway.clock import is_synchronized
+from bms_iot.gateway.state import GatewayState
+from bms_iot.mqtt.payload import encode_heartbeat, encode_status
+from bms_iot.mqtt.topics import Topics
+from bms_iot.storage.configuration import save_status
+from bms_iot.storage.database import Database
+from bms_iot.storage.outbox import Outbox
+
+log = structlog.get_logger()
+
+CHANGES_AT_MOST_EVERY_SECONDS = 1.0
+
+
+class Beat:
+    """Publishes `B/status/update` and `B/status/heartbeat`, and keeps `iot_device_status`."""
+
+    def __init__(
+        self,
+        *,
+        broker: Broker,
+        database: Database,
+        outbox: Outbox,
+        topics: Topics,
+        clock: Clock,
+        state: GatewayState,
+        every_seconds: float,
+        data_directory: Path,
+    ) -> None:
+        self._broker, self._database, self._outbox, self._topics = broker, database, outbox, topics
+        self._clock, self._state, self._every, self._data_directory = clock, state, every_seconds, data_directory
+        self._statuses: tuple[object, ...] = ()
+
+    async def run(self) -> None:
+        """Beat until cancelled."""
+        while True:
+            heartbeat = await self._measure()
+            await self._keep(heartbeat)
+            if self._broker.is_connected:
+                try:
+                    await self._broker.publish(self._topics.heartbeat, encode_heartbeat(heartbeat))
+                except BrokerError as error:
+                    log.debug("heartbeat_lost", reason=str(error))
+            await self._pause()
+
+    async def _pause(self) -> None:
+        await self._clock.sleep(CHANGES_AT_MOST_EVERY_SECONDS)
+        try:
+            async with asyncio.timeout(max(0.0, self._every - CHANGES_AT_MOST_EVERY_SECONDS)):
+                await self._state.changed.wait()
+        except TimeoutError:
+            return
+        finally:
+            self._state.changed.clear()
+
+    async def announce_online(self) -> None:
+        """Publish the retained `online`; called on each connect. A lost connection leaves it to the next one."""
+        self._state.changed.set()
+        try:
+            await self._broker.publish(self._topics.status_update, self._online(), retain=True)
+        except BrokerError as error:
+            log.warning("online_not_announced", reason=str(error))
+
+    async def announce_offline(self) -> None:
+        """Publish the retained `offline` of a clean stop."""
+        state = self._state
+        payload = encode_status(
+            state="offline",
+            reason="shutdown",
+            since=self._clock.now(),
+            iot_device_id=state.deployment.device_id,
+            boot=state.boot,
+            version=state.version,
+            schema_revision=state.schema_revision,
+        )
+        try:
+            await self._broker.publish(self._topics.status_update, payload, retain=True)
+        except BrokerError as error:
+            log.warning("offline_not_announced", reason=str(error))
+
+    def _online(self) -> bytes:
+        state = self._state
+        return encode_status(
+            state="online",
+            since=self._clock.now(),
+            iot_device_id=state.deployment.device_id,
+            boot=state.boot,
+            version=state.version,
+            schema_revision=state.schema_revision,
+            details={"started_at": state.started_at},
+        )
+
+    async def _measure(self) -> Heartbeat:
+        now, state, deployment = self._clock.now(), self._state, self._state.deployment
+        oldest = await self._outbox.oldest_at()
+        return Heartbeat(
+            timestamp=now,
+            organization_id=deployment.organization_id,
+            site_id=deployment.site_id,
+            iot_device_id=deployment.device_id,
+            boot=state.boot,
+            version=state.version,
+            schema_revision=state.schema_revision,
+            monitoring_status=MonitoringStatus.ACTIVE if state.is_monitoring else MonitoringStatus.STOPPED,
+            mqtt_connection_status=ConnectionStatus.CONNECTED if self._broker.is_connected else ConnectionStatus.CONNECTING,
+            bacnet_connection_status=_bacnet_status(state),
+            bacnet_devices_connected=len(state.heard_devices),
+            bacnet_points_monitored=state.points_monitored if state.is_monitoring else 0,
+            backlog=self._outbox.readings,
+            oldest_unsent_seconds=_age(oldest, now),
+            poll_lag_seconds=round(state.poll_lag_seconds, 3),
+            clock_synced=is_synchronized(),
+            **dataclasses.asdict(host.measure(self._data_directory)),
+        )
+
+    async def _keep(self, heartbeat: Heartbeat) -> None:
+        """Write the row when a status changed; figures alone are not worth a write to the card."""
+        statuses = (
+            heartbeat.monitoring_status,
+            heartbeat.mqtt_connection_status,
+            heartbeat.bacnet_connection_status,
+            heartbeat.bacnet_devices_connected,
+            heartbeat.bacnet_points_monitored,
+        )
+        if statuses == self._statuses:
+            return
+        async with self._database.transaction() as connection:
+            await save_status(
+                connection,
+                self._state.deployment,
+                monitoring=heartbeat.monitoring_status,
+                mqtt=heartbeat.mqtt_connection_status,
+                bacnet=heartbeat.bacnet_connection_status,
+                payload=encode_heartbeat(heartbeat).decode(),
+                now=heartbeat.timestamp,
+            )
+        self._statuses = statuses
+
+
+def _bacnet_status(state: GatewayState) -> ConnectionStatus:
+    if state.heard_devices:
+        return ConnectionStatus.CONNECTED
+    if not state.devices_monitored or state.silent_devices:
+        return ConnectionStatus.DISCONNECTED
+    return ConnectionStatus.CONNECTING
+
+
+def _age(oldest: datetime | None, now: datetime) -> float | None:
+    return None if oldest is None else round(max(0.0, (now - oldest).total_seconds()), 3)

@@ -1,0 +1,126 @@
+"""`get_config`: store the readers, discover the controllers, keep the configuration, upload it."""
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+import httpx
+import structlog
+from pydantic import SecretStr
+
+from bms_iot.domain.commands import CommandResult, CommandState, GetConfig
+from bms_iot.domain.configuration import ConfiguredDevice
+from bms_iot.domain.points import Device
+from bms_iot.domain.ports import Clock
+from bms_iot.errors import BacnetError, BmsError, CommandRejected
+from bms_iot.gateway.discover import Discovered, discover_device, find_device, merge
+from bms_iot.gateway.monitor import Monitor
+from bms_iot.gateway.readers import Readers
+from bms_iot.gateway.state import GatewayState
+from bms_iot.settings import UploadSettings
+from bms_iot.storage.configuration import devices_to_json, save_readers
+from bms_iot.storage.database import Database
+
+log = structlog.get_logger()
+
+UPLOAD_TIMEOUT_SECONDS = 30.0
+
+
+class UploadFailed(BmsError):
+    """The configuration is kept here, but the cloud did not take it."""
+
+
+class Configure:
+    """Carries out `get_config`. A controller that did not answer keeps its configuration and is named in the answer."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        readers: Readers,
+        monitor: Monitor,
+        clock: Clock,
+        state: GatewayState,
+        upload: UploadSettings,
+    ) -> None:
+        self._database, self._readers, self._monitor = database, readers, monitor
+        self._clock, self._state, self._upload = clock, state, upload
+
+    async def carry_out(self, command: GetConfig) -> CommandResult:
+        """Raises CommandRejected for a URL that may not be used; the token goes nowhere but into the request."""
+        self._check_url(command.upload_url)
+        if command.readers is not None:
+            await self._use_readers(command)
+        discovered, outcomes = await self._discover(command.controllers)
+        devices = await self._monitor.configuration()
+        if discovered:
+            devices = await self._monitor.reconfigure(merge(devices, discovered))
+        details: dict[str, object] = {"controllers": outcomes}
+        failed = [controller for controller, outcome in outcomes.items() if not outcome["success"]]
+        try:
+            await self._send(command.upload_url, command.token, devices)
+        except UploadFailed as error:
+            return self._result(command, str(error), CommandState.FAILED, details)
+        message = "the configuration was uploaded"
+        if failed:
+            message += f"; {len(failed)} of {len(outcomes)} controllers could not be read whole and keep what was known of them"
+        nothing_read = bool(outcomes) and not discovered
+        return self._result(command, message, CommandState.FAILED if nothing_read else CommandState.DONE, details)
+
+    def _result(self, command: GetConfig, message: str, state: CommandState, details: Mapping[str, object]) -> CommandResult:
+        return CommandResult(
+            success=state is CommandState.DONE, message=message, state=state, command_id=command.command_id, details=details
+        )
+
+    def _check_url(self, url: str) -> None:
+        parts = urlsplit(url)
+        name = parts.hostname or ""
+        if parts.scheme != "https" and not (self._upload.allow_http or _is_loopback(name)):
+            raise CommandRejected("urlToUploadConfig: must be https, unless upload.allow_http is set")
+        if self._upload.allowed_hosts and name not in self._upload.allowed_hosts:
+            raise CommandRejected(f"urlToUploadConfig: {name} is not among upload.allowed_hosts")
+
+    async def _use_readers(self, command: GetConfig) -> None:
+        assert command.readers is not None
+        async with self._database.transaction() as connection:
+            await save_readers(connection, command.readers, self._state.deployment.device_id, self._clock.now())
+        if active := [reader for reader in command.readers if reader.is_active]:
+            await self._readers.use(active)
+
+    async def _discover(self, controllers: Sequence[Device]) -> tuple[list[Discovered], dict[str, dict[str, object]]]:
+        discovered: list[Discovered] = []
+        outcomes: dict[str, dict[str, object]] = {}
+        for controller in controllers:
+            try:
+                found = await find_device(self._readers, controller.address, controller.instance, controller.controller_id)
+                result = await discover_device(self._readers, replace(found, address=controller.address))
+            except BacnetError as error:
+                outcomes[controller.controller_id] = {"success": False, "message": str(error)}
+                log.warning("controller_not_discovered", device=controller.instance, reason=str(error))
+                continue
+            discovered.append(result)
+            points = len(result.configured.objects)
+            outcomes[controller.controller_id] = {
+                "success": result.complete,
+                "points": points,
+                "message": f"{points} points" if result.complete else f"{points} points; part of the object list could not be read",
+            }
+        return discovered, outcomes
+
+    async def _send(self, url: str, token: SecretStr, devices: Sequence[ConfiguredDevice]) -> None:
+        headers = {"Authorization": f"Bearer {token.get_secret_value()}"}
+        try:
+            async with httpx.AsyncClient(timeout=UPLOAD_TIMEOUT_SECONDS) as client:
+                response = await client.post(url, json={"config": devices_to_json(devices)}, headers=headers)
+        except httpx.HTTPError as error:
+            raise UploadFailed(f"the configuration is kept, but the upload failed: {type(error).__name__}: {error}") from None
+        if not response.is_success:
+            raise UploadFailed(f"the configuration is kept, but the upload was answered with HTTP {response.status_code}")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

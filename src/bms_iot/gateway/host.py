@@ -1,0 +1,40 @@
+"""How the box is: processor, memory, disk, temperature."""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostMeasurements:
+    """Percent of the whole machine, degrees Celsius, seconds; None where the machine does not say."""
+
+    cpu_usage_percent: float | None
+    memory_usage_percent: float | None
+    disk_usage_percent: float | None
+    temperature_celsius: float | None
+    uptime_seconds: int
+    load_average: float
+
+
+def measure(data_directory: Path) -> HostMeasurements:
+    """Now; the processor since the last call. The disk is the one that holds the data directory."""
+    return HostMeasurements(
+        cpu_usage_percent=psutil.cpu_percent(),
+        memory_usage_percent=psutil.virtual_memory().percent,
+        disk_usage_percent=psutil.disk_usage(str(data_directory)).percent,
+        temperature_celsius=_temperature(),
+        uptime_seconds=int(time.time() - psutil.boot_time()),
+        load_average=round(os.getloadavg()[0], 2),
+    )
+
+
+def _temperature() -> float | None:
+    sensors = psutil.sensors_temperatures() if hasattr(psutil, "sensors_temperatures") else {}
+    for name in ("cpu_thermal", "coretemp", "k10temp", *sensors):
+        if readings := sensors.get(name):
+            return round(float(readings[0].current), 1)
+    return None

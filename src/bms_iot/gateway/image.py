@@ -1,0 +1,77 @@
+"""The current image: the latest reading of each point and its optional properties, in memory and written behind."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from bms_iot.domain.points import Point
+from bms_iot.domain.readings import NO_OPTIONAL, OptionalValue, Reading
+from bms_iot.storage.points import ImageRow, StoredPoint
+
+
+class CurrentImage:
+    """What `controller_points` holds, kept current in memory; `take_changes` says what the database lacks."""
+
+    def __init__(self, stored: Iterable[StoredPoint] = ()) -> None:
+        self._points: dict[int, Point] = {}
+        self._optional: dict[int, Mapping[str, OptionalValue]] = {}
+        self._latest: dict[int, Reading] = {}
+        self._changed: set[int] = set()
+        self.learn(stored)
+
+    def __len__(self) -> int:
+        return len(self._points)
+
+    def learn(self, stored: Iterable[StoredPoint]) -> None:
+        """Take over points as the database has them: new ones, and those that moved or were renamed."""
+        for row in stored:
+            self._points[row.point.id] = row.point
+            self._optional.setdefault(row.point.id, row.optional)
+
+    def point(self, point_id: int) -> Point:
+        return self._points[point_id]
+
+    def points(self) -> Sequence[Point]:
+        return tuple(self._points.values())
+
+    def optional(self, point_id: int) -> Mapping[str, OptionalValue]:
+        return self._optional.get(point_id, NO_OPTIONAL)
+
+    def apply(self, readings: Sequence[Reading]) -> list[Reading]:
+        """Take over readings; the same come back, carrying only those optional properties that changed."""
+        return [self._apply(reading) for reading in readings]
+
+    def _apply(self, reading: Reading) -> Reading:
+        point_id = reading.point_id
+        if reading.optional is not None:
+            known = self._optional[point_id]
+            changed = {name: value for name, value in reading.optional.items() if known.get(name) != value}
+            if changed:
+                self._optional[point_id] = {**known, **changed}
+                self._changed.add(point_id)
+            reading = replace(reading, optional=changed or None)
+        latest = self._latest.get(point_id)
+        if latest is None or not _same(latest, reading):
+            self._changed.add(point_id)
+        self._latest[point_id] = reading
+        return reading
+
+    def take_changes(self) -> list[ImageRow]:
+        """What changed since the last call, as rows to write; `restore_changes` gives them back after a failed write."""
+        rows = [ImageRow(reading=self._latest[point_id], optional=self._optional[point_id]) for point_id in sorted(self._changed)]
+        self._changed.clear()
+        return rows
+
+    def restore_changes(self, rows: Iterable[ImageRow]) -> None:
+        self._changed.update(row.reading.point_id for row in rows)
+
+
+def _same(one: Reading, other: Reading) -> bool:
+    return (
+        one.present_value == other.present_value
+        and one.status_flags == other.status_flags
+        and one.quality is other.quality
+        and one.event_state == other.event_state
+        and one.out_of_service == other.out_of_service
+        and one.reliability == other.reliability
+        and one.error == other.error
+    )

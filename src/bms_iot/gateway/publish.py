@@ -1,0 +1,115 @@
+"""Deliver the outbox: what is new first, the backlog paced beside it; a message leaves on its PUBACK only."""
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+
+from bms_iot.domain.ports import Broker, Clock
+from bms_iot.errors import BrokerUnavailable, PublishRefused
+from bms_iot.gateway.image import CurrentImage
+from bms_iot.gateway.state import GatewayState
+from bms_iot.mqtt.payload import BulkPoint, encode_bulk
+from bms_iot.mqtt.topics import Topics
+from bms_iot.storage.outbox import Key, Outbox, StoredMessage
+
+log = structlog.get_logger()
+
+LIVE_AT_ONCE = 20
+BACKLOG_AT_ONCE = 10
+REFUSED_PAUSE_SECONDS = 30.0
+
+
+class Publish:
+    """Publishes the outbox on `B/bulk` while the broker is there. Consumers order by (boot, seq)."""
+
+    def __init__(
+        self,
+        *,
+        broker: Broker,
+        outbox: Outbox,
+        image: CurrentImage,
+        topics: Topics,
+        clock: Clock,
+        state: GatewayState,
+        drain_messages_per_second: int,
+    ) -> None:
+        self._broker, self._outbox, self._image, self._clock, self._state = broker, outbox, image, clock, state
+        self._topic = topics.bulk
+        self._backlog_pause = BACKLOG_AT_ONCE / drain_messages_per_second
+        self.delivered = 0
+        """Readings acknowledged since the start."""
+
+    async def run(self) -> None:
+        """Deliver until cancelled."""
+        while True:
+            await self._broker.wait_connected()
+            newest = self._outbox.newest()
+            try:
+                async with asyncio.TaskGroup() as flows:
+                    flows.create_task(self._backlog(newest), name="publish backlog")
+                    flows.create_task(self._live(newest), name="publish live")
+            except* BrokerUnavailable:
+                log.info("delivery_paused", reason="the broker is away", waiting_messages=self._outbox.messages)
+            except* PublishRefused as refused:
+                log.error("publish_refused", reason=str(refused.exceptions[0]), waiting_messages=self._outbox.messages)
+                await self._clock.sleep(REFUSED_PAUSE_SECONDS)
+
+    def account(self) -> dict[str, int]:
+        """What was kept and what was acknowledged since the start, and what waits, in readings and messages."""
+        return {
+            "committed_readings": self._outbox.committed,
+            "delivered_readings": self.delivered,
+            "waiting_readings": self._outbox.readings,
+            "waiting_messages": self._outbox.messages,
+            "last_seq": self._outbox.newest()[1],
+        }
+
+    async def drained(self) -> None:
+        """Returns when nothing waits any more."""
+        while self._outbox.messages:
+            self._outbox.shrunk.clear()
+            await self._outbox.shrunk.wait()
+
+    async def _live(self, after: Key) -> None:
+        while True:
+            self._state.stored.clear()
+            while messages := await self._outbox.following(after, limit=LIVE_AT_ONCE):
+                await self._deliver(messages)
+                after = messages[-1].key
+            await self._state.stored.wait()
+
+    async def _backlog(self, until: Key) -> None:
+        after: Key = (-1, 0)
+        while messages := await self._outbox.following(after, limit=BACKLOG_AT_ONCE, until=until):
+            await self._deliver(messages)
+            after = messages[-1].key
+            await self._clock.sleep(self._backlog_pause)
+
+    async def _deliver(self, messages: Sequence[StoredMessage]) -> None:
+        """Publish together, in order; what was acknowledged leaves the outbox even when the rest was not."""
+        results = await asyncio.gather(
+            *(self._broker.publish(self._topic, self._encode(message)) for message in messages), return_exceptions=True
+        )
+        acknowledged = [message for message, result in zip(messages, results, strict=True) if result is None]
+        await self._outbox.remove(acknowledged)
+        self.delivered += sum(message.count for message in acknowledged)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    def _encode(self, message: StoredMessage) -> bytes:
+        return encode_bulk(
+            boot=message.boot,
+            seq=message.seq,
+            iot_device_id=self._state.deployment.device_id,
+            points=[
+                BulkPoint(
+                    point=self._image.point(stored.reading.point_id),
+                    reading=stored.reading,
+                    optional=self._image.optional(stored.reading.point_id),
+                    columns=stored.columns,
+                )
+                for stored in message.readings()
+            ],
+        )

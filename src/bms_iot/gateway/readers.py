@@ -1,0 +1,104 @@
+"""Our BACnet interfaces together, as one network: each controller is reached through the reader whose network contains it."""
+
+import asyncio
+import ipaddress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from bms_iot.domain.configuration import Reader
+from bms_iot.domain.points import Device, DeviceAddress, ObjectIdentifier, Point
+from bms_iot.domain.ports import ControllerNetwork, FoundDevice, ObjectDescription, ObjectList
+from bms_iot.domain.readings import Reading
+from bms_iot.errors import TransportError
+
+log = structlog.get_logger()
+
+OpenReader = Callable[[Reader], AbstractAsyncContextManager[ControllerNetwork]]
+
+
+class Readers:
+    """A `ControllerNetwork` over the readers in use.
+
+    Where no reader's network contains a controller, it is reached through the one that found it, else through the first.
+    """
+
+    def __init__(self, open_reader: OpenReader) -> None:
+        self._open_reader = open_reader
+        self._in_use: dict[Reader, tuple[ControllerNetwork, AsyncExitStack]] = {}
+        self._found: dict[DeviceAddress, Reader] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        for reader in list(self._in_use):
+            await self._close(reader)
+
+    async def use(self, readers: Sequence[Reader]) -> None:
+        """Open these and close the others. Raises TransportError when none of them can be opened; those that can, stay."""
+        for reader in [reader for reader in self._in_use if reader not in readers]:
+            await self._close(reader)
+        failures = []
+        for reader in readers:
+            if reader not in self._in_use:
+                try:
+                    await self._open(reader)
+                except TransportError as error:
+                    log.error("reader_unusable", reader=reader.id, address=reader.host, port=reader.port, reason=str(error))
+                    failures.append(error)
+        if not self._in_use:
+            raise (
+                failures[0] if failures else TransportError("no BACnet reader is active", hint="bms-iot config set bacnet.address")
+            )
+
+    async def _open(self, reader: Reader) -> None:
+        async with AsyncExitStack() as stack:
+            network = await stack.enter_async_context(self._open_reader(reader))
+            self._in_use[reader] = network, stack.pop_all()
+
+    async def _close(self, reader: Reader) -> None:
+        _, stack = self._in_use.pop(reader)
+        await stack.aclose()
+
+    def _through(self, address: DeviceAddress) -> ControllerNetwork:
+        if not self._in_use:
+            raise TransportError("no BACnet reader is open")
+        chosen = next((reader for reader in self._in_use if _contains(reader, address)), self._found.get(address))
+        return self._in_use[chosen][0] if chosen in self._in_use else next(iter(self._in_use.values()))[0]
+
+    async def who_is(
+        self, *, low: int | None = None, high: int | None = None, address: DeviceAddress | None = None, wait_seconds: float = 3.0
+    ) -> list[FoundDevice]:
+        if address is not None:
+            return await self._through(address).who_is(low=low, high=high, address=address, wait_seconds=wait_seconds)
+        asked = list(self._in_use)
+        answers = await asyncio.gather(*(self._in_use[r][0].who_is(low=low, high=high, wait_seconds=wait_seconds) for r in asked))
+        found: dict[tuple[DeviceAddress, int], FoundDevice] = {}
+        for reader, devices in zip(asked, answers, strict=True):
+            for device in devices:
+                self._found.setdefault(device.address, reader)
+                found.setdefault((device.address, device.instance), device)
+        return list(found.values())
+
+    async def read_object_list(self, device: Device) -> ObjectList:
+        return await self._through(device.address).read_object_list(device)
+
+    async def describe_objects(self, device: Device, objects: Sequence[ObjectIdentifier]) -> list[ObjectDescription]:
+        return await self._through(device.address).describe_objects(device, objects)
+
+    async def read_points(self, device: Device, points: Sequence[Point], *, optional: bool = False) -> list[Reading]:
+        return await self._through(device.address).read_points(device, points, optional=optional)
+
+
+def _contains(reader: Reader, address: DeviceAddress) -> bool:
+    try:
+        host = ipaddress.IPv4Address(address.host)
+    except ValueError:
+        return False  # net:mac, behind a router
+    return reader.prefix_length > 0 and host in ipaddress.IPv4Network((reader.host, reader.prefix_length), strict=False)

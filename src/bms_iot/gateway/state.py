@@ -1,0 +1,44 @@
+"""What the verbs know of each other: a few facts and the events that announce them."""
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from bms_iot.domain.configuration import Deployment
+
+
+@dataclass(slots=True, kw_only=True)
+class GatewayState:
+    """The running gateway's facts; owned by the verb that changes them, read by all."""
+
+    deployment: Deployment
+    boot: int
+    started_at: datetime
+    version: str
+    schema_revision: str
+    is_monitoring: bool = True
+    devices_monitored: int = 0
+    points_monitored: int = 0
+    poll_lag_seconds: float = 0.0
+    silent_devices: set[int] = field(default_factory=set)
+    """Device instances that did not answer when last asked."""
+    heard_devices: set[int] = field(default_factory=set)
+    """Device instances that answered when last asked."""
+    stored: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when messages were added to the outbox."""
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when a status that the heartbeat reports has changed."""
+    monitoring_changed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when monitoring was started or stopped, or the configuration was replaced."""
+
+    def device_answered(self, instance: int) -> None:
+        self.silent_devices.discard(instance)
+        if instance not in self.heard_devices:
+            self.heard_devices.add(instance)
+            self.changed.set()
+
+    def device_silent(self, instance: int) -> None:
+        self.heard_devices.discard(instance)
+        if instance not in self.silent_devices:
+            self.silent_devices.add(instance)
+            self.changed.set()
