@@ -1,1 +1,1 @@
-"""To be described."""
+"""The revisions, oldest first in `versions/`, and Alembic's entry `env.py`."""

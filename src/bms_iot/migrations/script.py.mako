@@ -1,0 +1,35 @@
+"""${message}
+
+Revision ID: ${up_revision}
+Revises: ${down_revision | comma,n}
+Create Date: ${create_date}
+
+Read this before you ship it. A revision
+- imports alembic, sqlalchemy and the standard library, never our own code, which changes while this file may not;
+- is tested on populated tables: ADD COLUMN NOT NULL without a server default passes on an empty one only;
+- never commits, rolls back or sets a PRAGMA: the whole upgrade is one transaction, opened and verified around it;
+- rebuilds by hand (create, INSERT ... SELECT, drop, rename, indexes) where SQLite has a generated column, trigger or view;
+- is never edited once released.
+"""
+import sqlalchemy as sa
+from alembic import op
+${imports if imports else ""}
+revision: str = ${repr(up_revision).replace("'", '"')}
+down_revision: str | None = ${repr(down_revision).replace("'", '"')}
+branch_labels: str | None = ${repr(branch_labels).replace("'", '"')}
+depends_on: str | None = ${repr(depends_on).replace("'", '"')}
+
+# The oldest revision whose release still runs on this schema: that of down_revision while changes only add.
+compat_floor: str = ${repr(down_revision).replace("'", '"')}
+# Tables that may have fewer rows afterwards; indexes, triggers and views that are gone on purpose.
+row_loss: tuple[str, ...] = ()
+object_loss: tuple[str, ...] = ()
+
+
+def upgrade() -> None:
+    ${upgrades if upgrades else "pass"}
+
+
+def downgrade() -> None:
+    # op.get_context().opts["run"].refuse_rows("table", "column IS NOT NULL") refuses where values would be lost.
+    ${downgrades if downgrades else "pass"}

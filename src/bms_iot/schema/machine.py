@@ -1,0 +1,144 @@
+"""What `migrations/env.py` calls: the same path for plain `alembic` and for our own command line."""
+
+import logging.config
+import os
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import metadata as distribution
+from pathlib import Path
+from typing import Any
+
+from alembic import context
+from alembic.runtime.migration import MigrationContext, MigrationInfo
+from sqlalchemy import Connection, MetaData, inspect
+
+from bms_iot.errors import BmsError, SchemaError, SchemaNewer
+from bms_iot.schema import autogenerate, connection, ledger, lock, offline, target, verify
+from bms_iot.schema.run import Run
+
+RAISE, URL, PROGRESS = "bms_raise", "bms_url", "bms_progress"
+"""Keys of `Config.attributes`: raise errors instead of exiting, the database's URL, and whom to tell about progress."""
+
+_WRITES = {"upgrade", "downgrade", "do_stamp", "do_ensure_version"}
+
+
+def run(*, metadata: MetaData, database_url: Callable[[], tuple[str, bool]]) -> None:
+    """Do what the Alembic command asks for, inside `env.py`.
+
+    `database_url` says which database, and whether somebody chose it. Exits with our own codes, or raises BmsError for callers
+    that asked for it by `Config.attributes`.
+    """
+    _log()
+    try:
+        _dispatch(metadata, database_url)
+    except BmsError as error:
+        if context.config.attributes.get(RAISE):
+            raise
+        hint = f"\n{error.hint}" if error.hint else ""
+        sys.stderr.write(f"bms-iot: {error}{hint}\n")
+        raise SystemExit(error.exit_code) from error
+
+
+def _dispatch(metadata: MetaData, database_url: Callable[[], tuple[str, bool]]) -> None:
+    config = context.config
+    # Alembic has no public word for which of its commands is running; the name of its work function is as stable as the command's.
+    options: dict[str, Any] = vars(context)["_proxy"].context_opts
+    verb = options["fn"].__name__
+    if URL in config.attributes:
+        database_url = lambda: (config.attributes[URL], True)  # noqa: E731
+    chosen = target.choose(database_url, ini_url=config.get_main_option("sqlalchemy.url"), ini_file=config.config_file_name)
+    configure = {"target_metadata": metadata, **autogenerate.OPTIONS}
+    if chosen.path is None:
+        raise SchemaError(f"{chosen}: PostgreSQL is not supported yet")
+    if context.is_offline_mode():
+        offline.print_sqlite(options, configure, config.output_buffer or config.stdout, release())
+    elif verb in _WRITES:
+        _write(chosen.path, verb, configure)
+    else:
+        _read(chosen.path, configure, may_be_missing="revision_context" in options and verb == "retrieve_migrations")
+
+
+def release() -> str:
+    """The version of this package."""
+    return distribution.version("bms-iot")
+
+
+def _read(path: Path, configure: dict[str, Any], *, may_be_missing: bool) -> None:
+    if path.exists():
+        with connection.reading(path) as opened:
+            context.configure(connection=opened, dont_mutate=True, **configure)
+            with context.begin_transaction():
+                context.run_migrations()
+    else:
+        raise SchemaError(f"no database at {path}", hint="alembic upgrade head creates it")
+
+
+def _write(path: Path, verb: str, configure: dict[str, Any]) -> None:
+    if not path.exists():
+        if verb != "upgrade":
+            raise SchemaError(f"no database at {path}", hint="alembic upgrade head creates it")
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with lock.exclusive(path), _unchanged_on_failure(path), connection.writing(path) as opened:
+        with opened.begin():
+            _migrate(opened, configure)
+        opened.connection.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[union-attr]
+
+
+@contextmanager
+def _unchanged_on_failure(path: Path) -> Iterator[None]:
+    """Make a missing file readable by its owner only, and take it away again when nothing came of it."""
+    is_new = not path.exists()
+    if is_new:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    try:
+        yield
+    except BaseException:
+        if is_new and path.stat().st_size == 0:
+            path.unlink()
+        raise
+
+
+def _migrate(opened: Connection, configure: dict[str, Any]) -> None:
+    """The whole run, in the transaction that is already begun."""
+    config, script = context.config, context.script
+    revision = _known_revision(opened)
+    before, declared = verify.take_census(opened), verify.Declared(rows=set(), objects=set())
+    steps: list[MigrationInfo] = []
+
+    def applied(ctx: MigrationContext, step: MigrationInfo, heads: Collection[Any], run_args: Mapping[str, Any]) -> None:
+        steps.append(step)
+        module = script.get_revision(str(step.up_revision_id)).module
+        suffix = "" if step.is_upgrade else "_on_downgrade"
+        declared.rows.update(getattr(module, f"row_loss{suffix}", ()))
+        declared.objects.update(getattr(module, f"object_loss{suffix}", ()))
+        if step.is_upgrade and not step.is_stamp and (problems := list(getattr(module, "verify", lambda _: ())(ctx.connection))):
+            raise SchemaError(f"revision {step.up_revision_id} was rolled back, since {'; '.join(problems)}")
+
+    ledger.ensure(opened)
+    allow_loss = context.get_x_argument(as_dictionary=True).get("allow-loss") == "yes"
+    work = Run(opened, release=release(), allow_loss=allow_loss, on_progress=config.attributes.get(PROGRESS))
+    context.configure(connection=opened, on_version_apply=applied, run=work, **configure)
+    context.run_migrations()
+    if steps:
+        verify.check(opened, before, declared)
+        kind = "stamp" if steps[0].is_stamp else "upgrade" if steps[0].is_upgrade else "downgrade"
+        now = _known_revision(opened)
+        floor = getattr(script.get_revision(now).module, "compat_floor", now) if now else None
+        ledger.append(opened, kind, {"compat_floor": floor}, release=release(), from_revision=revision, to_revision=now)
+
+
+def _known_revision(opened: Connection) -> str | None:
+    """Raises SchemaNewer for a revision this release has no file for."""
+    if not inspect(opened).has_table("alembic_version"):
+        return None
+    revision: str | None = opened.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    if revision is not None and revision not in {script.revision for script in context.script.walk_revisions()}:
+        raise SchemaNewer(f"the database is at {revision}, which this release does not know: a newer one wrote it")
+    return revision
+
+
+def _log() -> None:
+    file = context.config.config_file_name
+    if file and context.config.file_config.has_section("loggers"):
+        logging.config.fileConfig(file, disable_existing_loggers=False)

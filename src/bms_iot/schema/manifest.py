@@ -1,0 +1,58 @@
+"""The revisions of this release, in order, with their hashes: what the gate knows without loading Alembic.
+
+`python -m bms_iot.schema.manifest` writes it anew after a revision was added.
+"""
+
+import hashlib
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+MIGRATIONS = Path(__file__).parents[1] / "migrations"
+FILE = MIGRATIONS / "manifest.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revision:
+    """One revision file: its id, its name in `versions/`, the SHA-256 of its octets."""
+
+    revision: str
+    file: str
+    sha256: str
+
+
+def load() -> tuple[Revision, ...]:
+    """The released revisions, oldest first."""
+    return tuple(Revision(**entry) for entry in json.loads(FILE.read_text(encoding="utf-8"))["revisions"])
+
+
+def head() -> str:
+    """The revision this release works with."""
+    return load()[-1].revision
+
+
+def compute() -> tuple[Revision, ...]:
+    """The revisions as the files in `versions/` have them now, oldest first."""
+    from alembic.config import Config  # noqa: PLC0415  the gate must not pay for Alembic
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    scripts = reversed(list(ScriptDirectory.from_config(config).walk_revisions()))
+    return tuple(Revision(revision=s.revision, file=Path(s.path).name, sha256=_sha256(Path(s.path))) for s in scripts)
+
+
+def write() -> None:
+    """Write the manifest anew."""
+    entries = [{"revision": r.revision, "file": r.file, "sha256": r.sha256} for r in compute()]
+    FILE.write_text(json.dumps({"revisions": entries}, indent=2) + "\n", encoding="utf-8")
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+if __name__ == "__main__":
+    write()
+    sys.stderr.write(f"wrote {FILE}\n")

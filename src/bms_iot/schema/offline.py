@@ -1,0 +1,78 @@
+"""`--sql`: run the revisions on an empty schema in memory and print what ran, rebuilds included."""
+
+import re
+from collections.abc import Iterator
+from typing import Any, TextIO
+
+from alembic import context
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+
+from bms_iot.schema import connection, ledger
+from bms_iot.schema.run import REFUSAL, Run
+
+_SILENT = re.compile(r"(SELECT|PRAGMA|EXPLAIN|BEGIN|--)", re.IGNORECASE)
+
+
+def print_sqlite(options: dict[str, Any], configure: dict[str, Any], output: TextIO, release: str) -> None:
+    """Print the statements that lead from the command's starting revision to its destination.
+
+    The script refuses a database at another revision, and tables whose rows SQL cannot carry over: it then undoes itself in the
+    end, also where the shell was not told to stop at the first error.
+    """
+    script: ScriptDirectory = context.script
+    start = options.pop("starting_rev", None)
+    start = None if start in (None, "base") else script.as_revision_number(start)
+    recorded: list[str] = []
+    is_recording = False
+
+    def record(statement: str) -> None:
+        if is_recording:
+            recorded.append(statement)
+
+    with connection.in_memory(record) as memory, memory.begin():
+        if start is not None:
+            build(memory, script, str(start), release)
+        memory.exec_driver_sql(f"CREATE TEMP TABLE {REFUSAL} (reason TEXT)")
+        is_recording = True
+        ledger.ensure(memory)
+        run = Run(memory, release=release, rehearsing=True)
+        context.configure(connection=memory, as_sql=False, fn=options["fn"], run=run, **configure)
+        context.run_migrations()
+        is_recording = False
+    for line in _script(recorded, None if start is None else str(start)):
+        output.write(f"{line}\n")
+
+
+def build(memory: Connection, script: ScriptDirectory, revision: str, release: str) -> None:
+    """Bring an empty database in memory to a revision."""
+    ledger.ensure(memory)
+
+    def upgrade(current: Any, _context: MigrationContext) -> Any:
+        return script._upgrade_revs(revision, current)  # what alembic.command.upgrade calls; there is no public way
+
+    run = Run(memory, release=release, rehearsing=False)
+    migration = MigrationContext.configure(memory, opts={"fn": upgrade, "script": script, "run": run})
+    with Operations.context(migration):
+        migration.run_migrations()
+
+
+def _script(recorded: list[str], start: str | None) -> Iterator[str]:
+    yield "-- Stop at the first error: sqlite3 -bail FILE < this"
+    yield "PRAGMA foreign_keys=OFF;"
+    yield "BEGIN IMMEDIATE;"
+    yield f"CREATE TEMP TABLE {REFUSAL} (reason TEXT);"
+    yield f"INSERT INTO temp.{REFUSAL} VALUES ('the database is not at {start or 'base'}');"
+    if start is None:
+        tables = f"SELECT 1 FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name <> '{ledger.NAME}'"
+        yield f"DELETE FROM temp.{REFUSAL} WHERE NOT EXISTS ({tables});"
+    else:
+        yield f"DELETE FROM temp.{REFUSAL} WHERE (SELECT version_num FROM alembic_version) = '{start}';"
+    for statement in recorded:
+        if not _SILENT.match(statement.lstrip()):
+            yield f"{statement.strip().removesuffix(' RETURNING version_num')};"
+    yield f"CREATE TEMP TABLE {REFUSAL}_final (reason TEXT CONSTRAINT this_database_cannot_be_migrated_by_this_script CHECK (0));"
+    yield f"INSERT OR ROLLBACK INTO temp.{REFUSAL}_final SELECT reason FROM temp.{REFUSAL};"
+    yield "COMMIT;"
