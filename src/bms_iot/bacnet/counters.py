@@ -1,0 +1,32 @@
+"""What the BACnet side has counted since it was opened."""
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Counters:
+    """Counts since the port was opened; they only grow. Read them, do not write them."""
+
+    requests: int = 0
+    """Confirmed requests, each once however often it was sent."""
+    retries: int = 0
+    replies: int = 0
+    """Answers of any kind that ended a request."""
+    refused: int = 0
+    """Answers among them that were an Error, Reject or Abort."""
+    malformed: int = 0
+    """Datagrams and answers that could not be decoded."""
+    timeouts: int = 0
+    """Requests given up after the last try."""
+    late: int = 0
+    """Answers to requests that had been given up."""
+    duplicates: int = 0
+    """Answers to requests that had been answered."""
+    foreign: int = 0
+    """Answers from stations never asked, to another service, and requests to us."""
+    datagrams: int = 0
+    unconfirmed: int = 0
+    ignored: int = 0
+    """Datagrams of BVLC functions and network layer messages that are not for us."""
+    send_errors: int = 0
+    receive_errors: int = 0

@@ -1,0 +1,201 @@
+"""Who is there, and what they have: Who-Is and I-Am (ASHRAE 135 clause 16.10), object lists (clause 12.11), names and units."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from bms_iot.bacnet import names
+from bms_iot.bacnet.apdu import (
+    DEVICE_OBJECT,
+    I_AM,
+    SEGMENTATION,
+    IAm,
+    PropertyReference,
+    PropertyValues,
+    UnconfirmedRequest,
+    decode_i_am,
+    decode_read_property_ack,
+    encode_read_property,
+    encode_who_is,
+)
+from bms_iot.bacnet.client import Client
+from bms_iot.bacnet.codec import DecodeError, ObjectId
+from bms_iot.bacnet.network import Station, frame_broadcast, frame_unicast
+from bms_iot.bacnet.poller import Outcome, read_properties
+from bms_iot.bacnet.profile import OBJECT_LIST, OBJECT_NAME, Profile, Profiles
+from bms_iot.domain.points import DeviceAddress, ObjectIdentifier, ObjectType
+from bms_iot.domain.ports import FoundDevice, ObjectDescription, ObjectList
+from bms_iot.errors import DeviceRefused, DeviceUnreachable, MalformedReply
+
+MAX_FOUND = 20_000
+MAX_OBJECTS = 100_000
+DESCRIPTION, UNITS = 28, 117
+
+
+async def who_is(
+    client: Client, profiles: Profiles, *, low: int | None, high: int | None, station: Station | None, wait_seconds: float
+) -> list[FoundDevice]:
+    """Ask by broadcast, or `station` alone, and collect what answers; ordered by instance, then address.
+
+    Raises TransportError when there is no broadcast address or it cannot be sent to.
+    """
+    found: dict[tuple[Station, int], IAm] = {}
+
+    def hear(source: Station, request: UnconfirmedRequest) -> None:
+        i_am = _i_am(client, request)
+        if i_am is None:
+            return
+        asked = (low is None or i_am.instance >= low) and (high is None or i_am.instance <= high)
+        if asked and (station is None or source[:2] == station[:2]) and len(found) < MAX_FOUND:
+            found[source, i_am.instance] = i_am
+
+    silence = client.listen(hear)
+    try:
+        request = encode_who_is(low, high)
+        for _ in range(2):  # a datagram may get lost: asked again halfway when nobody answered
+            if not found:
+                if station is None:
+                    client.port.broadcast(frame_broadcast(request))
+                else:
+                    client.port.send(frame_unicast(request, expecting_reply=False), station.host, station.port)
+            await asyncio.sleep(wait_seconds / 2)
+    finally:
+        silence()
+    now = asyncio.get_running_loop().time()
+    for (source, _), i_am in found.items():
+        profiles.of(source, now).introduce(i_am)
+    return [_found(source, i_am) for (source, _), i_am in sorted(found.items(), key=lambda item: (item[0][1], item[0][0]))]
+
+
+def introduce_heard(client: Client, profiles: Profiles) -> Callable[[], None]:
+    """Keep the profiles of known devices up to date with every I-Am; the result stops it."""
+
+    def hear(source: Station, request: UnconfirmedRequest) -> None:
+        if (i_am := _i_am(client, request)) is not None:
+            profiles.introduce(source, i_am)
+
+    return client.listen(hear)
+
+
+def _i_am(client: Client, request: UnconfirmedRequest) -> IAm | None:
+    if request.service != I_AM:
+        return None
+    try:
+        return decode_i_am(request.parameters)
+    except DecodeError:
+        client.counters.malformed += 1
+        return None
+
+
+def _found(source: Station, i_am: IAm) -> FoundDevice:
+    host = f"{source.network}:{source.mac.hex()}" if source.network else source.host
+    return FoundDevice(
+        address=DeviceAddress(host=host, port=source.port),
+        instance=i_am.instance,
+        vendor_id=i_am.vendor_id,
+        max_apdu=i_am.max_apdu,
+        segmentation=SEGMENTATION[i_am.segmentation] if i_am.segmentation < len(SEGMENTATION) else "none",
+    )
+
+
+async def read_object_list(
+    client: Client, station: Station, profile: Profile, instance: int, now: Callable[[], datetime]
+) -> ObjectList:
+    """The object list of the device, at once where it can, index by index where it cannot, checked against its length.
+
+    Raises DeviceUnreachable, DeviceRefused, MalformedReply.
+    """
+    device = ObjectId(DEVICE_OBJECT, instance)
+    whole: tuple[ObjectId, ...] = ()
+    problem: Exception | None = None
+    try:
+        whole = _identifiers(await _read_one(client, station, PropertyReference(device, OBJECT_LIST)))
+    except (DeviceRefused, MalformedReply, DeviceUnreachable) as error:
+        problem = error
+    length = await _length(client, station, device, problem)
+    if length is None:
+        return _object_list(whole, complete=True)
+    missing = [PropertyReference(device, OBJECT_LIST, index) for index in range(len(whole) + 1, min(length, MAX_OBJECTS) + 1)]
+    answers = await read_properties(client, station, profile, missing, now) if missing else None
+    rest: list[ObjectId] = []
+    for reference in missing:
+        outcome = answers.outcomes[reference] if answers is not None else ()
+        rest.extend(_identifiers(outcome) if isinstance(outcome, tuple) else ())
+    return _object_list(tuple(dict.fromkeys((*whole, *rest))), complete=len(whole) + len(rest) >= length)
+
+
+async def _length(client: Client, station: Station, device: ObjectId, problem: Exception | None) -> int | None:
+    """How many objects there are by the device's own count; None when it does not say but gave the whole list.
+
+    `problem` is why it did not give the list; raised when it does not say how long it is either.
+    """
+    tries = 1 if isinstance(problem, DeviceUnreachable) else None
+    try:
+        values = await _read_one(client, station, PropertyReference(device, OBJECT_LIST, 0), tries=tries)
+    except (DeviceRefused, MalformedReply, DeviceUnreachable):
+        values = ()
+    match values:
+        case (int(length),):
+            return length
+    if problem is not None:
+        raise problem
+    return None
+
+
+async def _read_one(client: Client, station: Station, reference: PropertyReference, *, tries: int | None = None) -> PropertyValues:
+    parameters = await client.request(station, encode_read_property(reference), tries=tries)
+    try:
+        result = decode_read_property_ack(parameters)
+    except DecodeError as error:
+        raise MalformedReply(f"{station} answered with something undecodable: {error}") from error
+    if result.reference != reference or not isinstance(result.outcome, tuple):
+        raise MalformedReply(f"{station} answered with another property than was asked for")
+    return result.outcome
+
+
+def _identifiers(values: PropertyValues) -> tuple[ObjectId, ...]:
+    return tuple(value for value in values if isinstance(value, ObjectId))
+
+
+def _object_list(identifiers: Sequence[ObjectId], *, complete: bool) -> ObjectList:
+    objects = tuple(
+        ObjectIdentifier(type=object_type, instance=identifier.instance)
+        for identifier in identifiers
+        if (object_type := ObjectType.from_number(identifier.type)) is not None
+    )
+    return ObjectList(objects=objects, other=len(identifiers) - len(objects), complete=complete)
+
+
+async def describe_objects(
+    client: Client, station: Station, profile: Profile, objects: Sequence[ObjectIdentifier], now: Callable[[], datetime]
+) -> list[ObjectDescription]:
+    """Names, descriptions and, of analog objects, units. Raises DeviceUnreachable."""
+    references = [
+        PropertyReference(ObjectId(wanted.type.number, wanted.instance), number)
+        for wanted in objects
+        for number in (OBJECT_NAME, DESCRIPTION, UNITS)
+        if number != UNITS or wanted.type.is_analog
+    ]
+    outcomes = (await read_properties(client, station, profile, references, now)).outcomes
+    return [_description(wanted, outcomes) for wanted in objects]
+
+
+def _description(wanted: ObjectIdentifier, outcomes: dict[PropertyReference, Outcome]) -> ObjectDescription:
+    identifier = ObjectId(wanted.type.number, wanted.instance)
+
+    def outcome(number: int) -> Outcome:
+        return outcomes.get(PropertyReference(identifier, number), ())
+
+    units: str | None = None
+    match outcome(UNITS):
+        case (int() as number,) if not isinstance(number, bool):
+            units = names.unit_name(number)
+    return ObjectDescription(object=wanted, name=_text(outcome(OBJECT_NAME)), description=_text(outcome(DESCRIPTION)), units=units)
+
+
+def _text(outcome: Outcome) -> str | None:
+    """A text without NUL, which databases refuse; None for an empty one."""
+    match outcome:
+        case (str(text),):
+            return text.replace("\0", "") or None
+    return None

@@ -1,0 +1,112 @@
+"""The package as the gateway sees it: domain values in, domain values out."""
+
+import asyncio
+import ipaddress
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from bms_iot.bacnet.client import Client
+from bms_iot.bacnet.convert import references_of, to_reading
+from bms_iot.bacnet.counters import Counters
+from bms_iot.bacnet.discovery import describe_objects, introduce_heard, read_object_list, who_is
+from bms_iot.bacnet.network import Station
+from bms_iot.bacnet.poller import read_properties
+from bms_iot.bacnet.profile import Profile, Profiles
+from bms_iot.domain.points import DEFAULT_PORT, Device, DeviceAddress, ObjectIdentifier, Point
+from bms_iot.domain.ports import Clock, FoundDevice, ObjectDescription, ObjectList
+from bms_iot.domain.readings import Reading
+from bms_iot.errors import DeviceUnreachable
+
+
+class BacnetNetwork:
+    """A `ControllerNetwork` on one UDP port.
+
+    `host` and `port` are ours; `broadcast` and `broadcast_port` (default: `port`) are where broadcasts are sent and heard, None for
+    none. `timeout_seconds` is for each of `tries`. An async context manager: entering raises TransportError when the port is taken.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int = DEFAULT_PORT,
+        broadcast: str | None = None,
+        broadcast_port: int | None = None,
+        timeout_seconds: float = 3.0,
+        tries: int = 3,
+        in_flight_per_device: int = 1,
+        in_flight_total: int = 64,
+        clock: Clock,
+    ) -> None:
+        self._client = Client(
+            host=host,
+            port=port,
+            broadcast=broadcast,
+            broadcast_port=broadcast_port,
+            timeout_seconds=timeout_seconds,
+            tries=tries,
+            in_flight_per_device=in_flight_per_device,
+            in_flight_total=in_flight_total,
+        )
+        self._profiles = Profiles()
+        self._clock = clock
+        introduce_heard(self._client, self._profiles)
+
+    async def __aenter__(self) -> Self:
+        await self._client.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._client.__aexit__(kind, error, traceback)
+
+    @property
+    def counters(self) -> Counters:
+        """What has been counted since the start; read it, do not write it."""
+        return self._client.counters
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """The address and port that are bound. Raises TransportError when closed."""
+        return self._client.port.address
+
+    async def who_is(
+        self, *, low: int | None = None, high: int | None = None, address: DeviceAddress | None = None, wait_seconds: float = 3.0
+    ) -> list[FoundDevice]:
+        """See `ControllerNetwork`. Raises TransportError when broadcasting is not possible."""
+        station = None if address is None else _station(address)
+        return await who_is(self._client, self._profiles, low=low, high=high, station=station, wait_seconds=wait_seconds)
+
+    async def read_object_list(self, device: Device) -> ObjectList:
+        """See `ControllerNetwork`."""
+        station, profile = self._known(device)
+        return await read_object_list(self._client, station, profile, device.instance, self._clock.now)
+
+    async def describe_objects(self, device: Device, objects: Sequence[ObjectIdentifier]) -> list[ObjectDescription]:
+        """See `ControllerNetwork`."""
+        station, profile = self._known(device)
+        return await describe_objects(self._client, station, profile, objects, self._clock.now)
+
+    async def read_points(self, device: Device, points: Sequence[Point], *, optional: bool = False) -> list[Reading]:
+        """See `ControllerNetwork`."""
+        station, profile = self._known(device)
+        references = [reference for point in points for reference in references_of(point, optional=optional)]
+        answers = await read_properties(self._client, station, profile, references, self._clock.now)
+        now = self._clock.now()
+        return [to_reading(point, answers.outcomes, answers.arrived_at(point.object, now), optional=optional) for point in points]
+
+    def _known(self, device: Device) -> tuple[Station, Profile]:
+        station = _station(device.address)
+        return station, self._profiles.of(station, asyncio.get_running_loop().time())
+
+
+def _station(address: DeviceAddress) -> Station:
+    """Where a device is reached. Raises DeviceUnreachable for what is no IPv4 address: names are never looked up."""
+    try:
+        return Station(str(ipaddress.IPv4Address(address.host)), address.port)
+    except ValueError:
+        raise DeviceUnreachable(
+            f"{address} is not an IPv4 address", hint="give the controller's IPv4 address; routed networks cannot be reached"
+        ) from None

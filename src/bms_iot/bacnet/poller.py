@@ -1,0 +1,271 @@
+"""Reading many properties of one device: batches sized to what it can answer, and what to do when it does not like them.
+
+- A batch of several properties is a ReadPropertyMultiple, a single one a ReadProperty.
+- An Abort, a Reject or an Error for a whole batch: halve the budget, ask for the two halves.
+- Silence: one ReadProperty as the last try. When that is answered the batch was too big.
+- A malformed answer: ask for the two halves, so that one object cannot spoil the others.
+- Unrecognized service, or refusal of the smallest batch by a device that never answered one: ReadProperty from then on.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeAlias
+
+from bms_iot.bacnet import names
+from bms_iot.bacnet.apdu import (
+    Abort,
+    ComplexAck,
+    Error,
+    PropertyError,
+    PropertyReference,
+    PropertyValues,
+    Reject,
+    SimpleAck,
+    decode_read_property_ack,
+    decode_read_property_multiple_ack,
+    encode_read_property,
+    encode_read_property_multiple,
+)
+from bms_iot.bacnet.client import Client, refusal
+from bms_iot.bacnet.codec import DecodeError, ObjectId
+from bms_iot.bacnet.network import Station
+from bms_iot.bacnet.profile import REPLY_HEADER_OCTETS, Profile, estimate
+from bms_iot.domain.points import ObjectIdentifier
+from bms_iot.domain.readings import ReadingError
+from bms_iot.errors import BacnetError, DeviceUnreachable, MalformedReply
+
+UNRECOGNIZED_SERVICE = 9
+MAX_SILENCES = 3
+"""So many batches may end in silence before the rest of the device's properties is not asked for any more."""
+MAX_MALFORMED = 16
+
+UNKNOWN_PROPERTY = ReadingError(error_class="property", error_code="unknown-property")
+TIMED_OUT = ReadingError(error_class="communication", error_code="timeout")
+MALFORMED = ReadingError(error_class="communication", error_code="malformed-message")
+NOT_ANSWERED = ReadingError(error_class="services", error_code="missing-required-parameter")
+
+Outcome: TypeAlias = PropertyValues | ReadingError
+Batch: TypeAlias = list[PropertyReference]
+
+
+@dataclass(slots=True)
+class Answers:
+    """What a device answered: an outcome for every reference asked, and when the last answer about each object came."""
+
+    outcomes: dict[PropertyReference, Outcome] = field(default_factory=dict)
+    arrived: dict[ObjectId, datetime] = field(default_factory=dict)
+
+    def arrived_at(self, wanted: ObjectIdentifier, otherwise: datetime) -> datetime:
+        """When the last answer about `wanted` came; `otherwise` when none did."""
+        return self.arrived.get(ObjectId(wanted.type.number, wanted.instance), otherwise)
+
+
+async def read_properties(
+    client: Client, station: Station, profile: Profile, references: Sequence[PropertyReference], now: Callable[[], datetime]
+) -> Answers:
+    """Ask `station` for `references`; each has an outcome afterwards. `now` stamps the answers.
+
+    Raises DeviceUnreachable when nothing at all was answered, TransportError when our port is closed.
+    """
+    job = _Job(client, station, profile, now)
+    await job.run(references)
+    return job.answers
+
+
+class _Job:
+    """One call of `read_properties`: the batches that wait, and what came of the others."""
+
+    def __init__(self, client: Client, station: Station, profile: Profile, now: Callable[[], datetime]) -> None:
+        self.answers = Answers()
+        self._client = client
+        self._station = station
+        self._profile = profile
+        self._now = now
+        self._waiting: deque[Batch] = deque()
+        self._asked_again: set[PropertyReference] = set()
+        self._silences = 0
+        self._malformed = 0
+        self._failure: BacnetError | None = None
+
+    async def run(self, references: Sequence[PropertyReference]) -> None:
+        absent = self._profile.absent
+        wanted = [reference for reference in references if reference not in absent]
+        self.answers.outcomes.update(dict.fromkeys(references, UNKNOWN_PROPERTY))
+        for reference in wanted:
+            self.answers.outcomes[reference] = NOT_ANSWERED
+        if wanted:
+            self._waiting.append(wanted)
+        if self._client.in_flight_per_device == 1:
+            await self._work()
+        else:
+            await asyncio.gather(*(self._work() for _ in range(self._client.in_flight_per_device)))
+        if self._failure is not None:
+            raise self._failure
+
+    async def _work(self) -> None:
+        while self._waiting:
+            batch = self._take()
+            try:
+                await self._ask(batch)
+            except DeviceUnreachable as error:
+                self._fall_silent(batch, error)
+            except BacnetError as error:  # our own port
+                self._failure = error
+                self._waiting.clear()
+
+    def _take(self) -> Batch:
+        """The next batch, cut to what the device can answer at once."""
+        batch = self._waiting.popleft()
+        if not self._profile.has_rpm:
+            size = 1
+        else:
+            room = min(self._profile.budget, self._profile.max_apdu) - REPLY_HEADER_OCTETS
+            size, previous = 0, None
+            for reference in batch:
+                room -= estimate(reference, previous)
+                if room < 0:
+                    break
+                previous, size = reference.object, size + 1
+        size = max(1, size)
+        if size < len(batch):
+            self._waiting.appendleft(batch[size:])
+        return batch[:size]
+
+    async def _ask(self, batch: Batch) -> None:
+        if len(batch) == 1:
+            await self._ask_one(batch[0])
+            return
+        request = encode_read_property_multiple(batch)
+        try:
+            answer = await self._client.transact(self._station, request, tries=max(1, self._client.tries - 1))
+        except DeviceUnreachable as silence:
+            await self._probe(batch, silence)
+            return
+        except MalformedReply:
+            self._spoilt(batch)
+            return
+        if isinstance(answer, ComplexAck):
+            self._take_over(batch, answer)
+        elif isinstance(answer, SimpleAck):
+            self._spoilt(batch)
+        else:
+            self._refused(batch, answer)
+
+    async def _probe(self, batch: Batch, silence: DeviceUnreachable) -> None:
+        """The last try of a batch nobody answered is for one property; raises `silence` when that is not answered either."""
+        try:
+            await self._ask_one(batch[0], tries=1)
+        except DeviceUnreachable:
+            raise silence from None
+        self._profile.shrink(_octets(batch))
+        self._halve(batch[1:])
+
+    async def _ask_one(self, reference: PropertyReference, *, tries: int | None = None) -> None:
+        """ReadProperty. Raises DeviceUnreachable."""
+        try:
+            answer = await self._client.transact(self._station, encode_read_property(reference), tries=tries)
+            if isinstance(answer, SimpleAck):
+                raise DecodeError("no value")
+            if isinstance(answer, (Error, Reject, Abort)):
+                self._settle(reference, _refusal(self._station, answer))
+                return
+            result = decode_read_property_ack(answer.parameters)
+            if result.reference != reference:
+                raise DecodeError("another property than was asked for")
+        except (MalformedReply, DecodeError):
+            self._settle(reference, MALFORMED)
+            return
+        self._settle(reference, _outcome(result.outcome))
+
+    def _take_over(self, batch: Batch, answer: ComplexAck) -> None:
+        """Note what the answer says of what was asked; ask once more for what it leaves out."""
+        try:
+            results = decode_read_property_multiple_ack(answer.parameters)
+        except DecodeError:
+            self._client.counters.malformed += 1
+            self._spoilt(batch)
+            return
+        self._profile.succeeded()
+        answered = dict(results)
+        outcomes, at = self.answers.outcomes, self._now()
+        left_out: Batch = []
+        for reference in batch:
+            outcome = answered.get(reference)
+            if isinstance(outcome, tuple):
+                outcomes[reference] = outcome
+                self.answers.arrived[reference.object] = at
+            elif outcome is not None:
+                self._settle(reference, _outcome(outcome))
+            elif reference not in self._asked_again:
+                left_out.append(reference)
+        if left_out:
+            self._asked_again.update(left_out)
+            self._waiting.append(left_out)
+
+    def _refused(self, batch: Batch, answer: Error | Reject | Abort) -> None:
+        profile = self._profile
+        unknown_service = isinstance(answer, Reject) and answer.reason == UNRECOGNIZED_SERVICE
+        if unknown_service or (len(batch) == 2 and not profile.rpm_proven):
+            profile.has_rpm = False
+            self._waiting.appendleft(batch)
+            return
+        profile.shrink(_octets(batch))
+        self._halve(batch)
+
+    def _spoilt(self, batch: Batch) -> None:
+        """An answer nobody can decode: narrow it down, within bounds."""
+        self._malformed += 1
+        if self._malformed > MAX_MALFORMED:
+            for reference in batch:
+                self._settle(reference, MALFORMED)
+        else:
+            self._halve(batch)
+
+    def _halve(self, batch: Batch) -> None:
+        middle = (len(batch) + 1) // 2
+        for half in (batch[middle:], batch[:middle]):
+            if half:
+                self._waiting.appendleft(half)
+
+    def _settle(self, reference: PropertyReference, outcome: Outcome) -> None:
+        self.answers.outcomes[reference] = outcome
+        self.answers.arrived[reference.object] = self._now()
+        if outcome == UNKNOWN_PROPERTY:
+            self._profile.lacks(reference)
+
+    def _fall_silent(self, batch: Batch, error: DeviceUnreachable) -> None:
+        self._silences += 1
+        for reference in batch:
+            self.answers.outcomes[reference] = TIMED_OUT
+        if self.answers.arrived and self._silences < MAX_SILENCES:
+            return
+        if not self.answers.arrived:
+            self._failure = error
+        for rest in self._waiting:
+            self.answers.outcomes.update(dict.fromkeys(rest, TIMED_OUT))
+        self._waiting.clear()
+
+
+def _octets(batch: Batch) -> int:
+    total, previous = REPLY_HEADER_OCTETS, None
+    for reference in batch:
+        total += estimate(reference, previous)
+        previous = reference.object
+    return total
+
+
+def _outcome(outcome: PropertyValues | PropertyError) -> Outcome:
+    if isinstance(outcome, PropertyError):
+        return ReadingError(
+            error_class=names.name_of(names.ERROR_CLASSES, outcome.error_class),
+            error_code=names.name_of(names.ERROR_CODES, outcome.error_code),
+        )
+    return outcome
+
+
+def _refusal(station: Station, answer: Error | Reject | Abort) -> ReadingError:
+    refused = refusal(station, answer)
+    return ReadingError(error_class=refused.error_class, error_code=refused.error_code)
