@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,6 +24,7 @@ from bms_iot.simulator.specification import DeviceSpecification, PointSpecificat
 FIRST_INSTANCE = 2001
 MAX_DEVICES = 2000
 MAX_POINTS = 4000
+MAX_OBJECTS = 200_000
 MAX_WRITES_PER_TICK = 1000
 """A tick changes about so many present-values at most, the devices in turn: a thousand controllers leave the gateway some CPU."""
 
@@ -80,11 +81,12 @@ class SimulatedBuilding:
         _check("port", 0 if port is None else port, 0, 65_535)
         _check("devices", 1 if devices is None else devices, 1, MAX_DEVICES)
         _check("points", points, 1, MAX_POINTS)
-        _check("speed", speed, 0.001, 100_000)
+        _check("devices times points", (devices or 1) * points, 1, MAX_OBJECTS)
+        _check("speed", speed, 0.001, 3600)
         _check("tick_seconds", 1.0 if tick_seconds is None else tick_seconds, 0.01, 3600)
         self._specifications = building_devices() if devices is None else generic_devices(devices, points)
         self._wanted_port = port
-        self._log_path = log_path
+        self.log_path = log_path
         self._speed = speed
         self._tick_seconds = tick_seconds
         self._with_fronts = (devices is None or log_path is not None) if fronts is None else fronts
@@ -96,9 +98,8 @@ class SimulatedBuilding:
         self.devices: tuple[SimulatedDevice, ...] = ()
         self.ticks = 0
         self.state = model.initial(seed)
-        self.encoding = Encoding.sized(
-            devices=len(self._specifications), objects=max(len(device.points) for device in self._specifications)
-        )
+        if test_mode:
+            _ = self.encoding
         self._servers: list[DeviceServer] = []
         self._fronts: dict[int, Front] = {}
         self._next_to_write = 0
@@ -109,8 +110,8 @@ class SimulatedBuilding:
         load_rusty_bacnet()
         async with AsyncExitStack() as stack:
             log = None
-            if self._log_path is not None:
-                log = _opened(self._log_path)
+            if self.log_path is not None:
+                log = _opened(self.log_path)
                 stack.callback(log.close)
             hosts = [_host(k) for k in range(1, len(self._specifications) + 1)]
             private_port = self._open_public(hosts, stack, log) if self._with_fronts else self._choose_public(hosts)
@@ -134,6 +135,11 @@ class SimulatedBuilding:
             await self._stack.aclose()
             self._servers.clear()
             self._fronts.clear()
+
+    @cached_property
+    def encoding(self) -> Encoding:
+        """How test mode makes present-values. Raises ValueError when there are too many objects to tell apart."""
+        return Encoding.sized(devices=len(self._specifications), objects=max(len(device.points) for device in self._specifications))
 
     async def wait(self) -> None:
         """Wait for ever; raises what stopped the model, if anything did."""
@@ -178,6 +184,8 @@ class SimulatedBuilding:
     def _open_public(self, hosts: Sequence[str], stack: AsyncExitStack, log: AnswerLog | None) -> int:
         """Take the public port on every address, put a front behind each; the answer is the devices' private port."""
         sockets = take_port(hosts, self._wanted_port)
+        for public in sockets:
+            stack.callback(public.close)
         self.port = sockets[0].getsockname()[1]
         private_port = free_port(hosts)
         for n, (host, public) in enumerate(zip(hosts, sockets, strict=True)):
@@ -224,8 +232,9 @@ class SimulatedBuilding:
         if ticking is None:
             return
         ticking.cancel()
-        with suppress(asyncio.CancelledError):
-            await ticking
+        await asyncio.wait([ticking])
+        if not ticking.cancelled():
+            ticking.result()
 
     async def _write_present_values(self, *, limit: int | None) -> None:
         """Give every object its value of this moment, beginning with the device where the last tick had to stop."""

@@ -21,6 +21,7 @@ def generic_devices(devices: int, points: int) -> tuple[DeviceSpecification, ...
             name=f"Controller-{k}",
             description=f"Generic controller {k}",
             location="Simulated",
+            plain=True,
             points=tuple(_generic_point(k, j) for j in range(1, points + 1)),
         )
         for k in range(1, devices + 1)

@@ -14,12 +14,15 @@ Commands = Mapping[str, float]
 
 LONGEST_STEP_SECONDS = 10.0
 DAY_SECONDS = 86_400.0
-START_SECONDS = 6.5 * 3600.0
-"""The simulation begins on a Monday at 06:30, so that a demo sees the building wake up."""
+START_SECONDS = 7.0 * 3600.0 - 30.0
+"""The simulation begins on a Monday half a minute before the building wakes up at 07:00."""
 
 AIR_KW_PER_K = 1.2 * 1.005 / 1000
 """Heat carried by 1 l/s of air for each kelvin."""
 STAGE_LOCK_SECONDS = 300.0
+ROOM_LITERS = 180_000.0
+ROOM_KJ_PER_K = 4_200.0
+LOOP_KJ_PER_K = 4_600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +127,7 @@ class BuildingState:
 
 
 def initial(seed: int = 0) -> BuildingState:
-    """Monday 06:30; the seed decides how the rooms differ and how the sensors tremble."""
+    """The Monday morning it begins with; the seed decides how the rooms differ and how the sensors tremble."""
 
     def spread(channel: str) -> float:
         return zlib.crc32(f"{seed}/{channel}".encode()) / 0x7FFF_FFFF - 1.0
@@ -146,8 +149,8 @@ def initial(seed: int = 0) -> BuildingState:
         outdoor_humidity=humidity,
         rooms=rooms,
         ahu=AirHandler(),
-        chiller=Plant(stage_kw=22.0, leaving=13.0, entering=13.5, setpoint=7.0),
-        boiler=Plant(stage_kw=30.0, leaving=42.0, entering=40.0, setpoint=60.0),
+        chiller=Plant(stage_kw=8.0, leaving=13.0, entering=13.5, setpoint=7.0),
+        boiler=Plant(stage_kw=12.0, leaving=42.0, entering=40.0, setpoint=60.0),
         meter=Meter(),
     )
 
@@ -170,8 +173,11 @@ def _short_step(state: BuildingState, dt: float, commands: Commands) -> Building
     cooling_kw = max(0.0, airflow * AIR_KW_PER_K * (ahu.mixed - ahu.supply)) if ahu.cooling_valve > 1 else 0.0
     heating_kw = max(0.0, airflow * AIR_KW_PER_K * (ahu.supply - ahu.mixed)) if ahu.heating_valve > 1 else 0.0
     heating_kw += sum(max(0.0, room.airflow * AIR_KW_PER_K * (room.discharge - ahu.supply)) for room in rooms)
-    wants_heat = ahu.heating_valve > 5 or any(room.reheat > 5 for room in rooms)
-    chiller = _chiller(state, cooling_kw, ahu.cooling_valve > 5 and outdoor > 10, dt, commands)
+    threshold = 3 if state.boiler.pump_speed > 5 else 15
+    wants_heat = ahu.heating_valve > threshold or any(room.reheat > threshold for room in rooms)
+    chiller = _chiller(
+        state, cooling_kw, ahu.cooling_valve > (8 if state.chiller.pump_speed > 5 else 30) and outdoor > 10, dt, commands
+    )
     boiler = _boiler(state, heating_kw, wants_heat, dt, commands)
     state = replace(state, ahu=ahu, rooms=rooms, chiller=chiller, boiler=boiler)
     return replace(state, meter=_meter(state, dt))
@@ -202,7 +208,8 @@ def _air_handler(state: BuildingState, dt: float, commands: Commands) -> AirHand
     coil_out = mixed + 0.5 * heating / 100 * (state.boiler.leaving - mixed) - 0.8 * cooling / 100 * (mixed - state.chiller.leaving)
     flow = speed / 100.0
     airflow = sum(room.airflow for room in rooms)
-    returned = sum(room.airflow * room.temperature for room in rooms) / airflow if airflow > 1 else ahu.returned
+    still = sum(room.temperature for room in rooms) / len(rooms)
+    returned = sum(room.airflow * room.temperature for room in rooms) / airflow + 0.3 if airflow > 1 else still
     return replace(
         ahu,
         running=running,
@@ -213,7 +220,7 @@ def _air_handler(state: BuildingState, dt: float, commands: Commands) -> AirHand
         outdoor_damper=outdoor_damper,
         mixed=mixed,
         supply=_towards(ahu.supply, coil_out + 0.8 * flow, dt, 45.0),
-        returned=_towards(ahu.returned, returned + 0.3, dt, 60.0),
+        returned=_towards(ahu.returned, returned, dt, 60.0),
         setpoint=setpoint,
         duct_pressure=620.0 * flow**2 * (1.35 - 0.007 * demand),
         filter_pressure=(110.0 + 260.0 * ahu.dirt) * flow**2,
@@ -237,12 +244,12 @@ def _room(state: BuildingState, ahu: AirHandler, n: int, dt: float, commands: Co
     occupants = _towards(room.occupants, room.people * _presence(state, n), dt, 600.0)
     sun_kw = 0.9 * max(0.0, math.cos(math.tau * (state.hour - room.sun_hour) / 16.0)) if 6.0 < state.hour < 20.0 else 0.0
     gains_kw = 0.1 * occupants + (0.6 if occupied else 0.1) + sun_kw + 0.06 * (state.outdoor - room.temperature)
+    fresh_air = 15.0 + airflow * max(0.3, ahu.outdoor_damper / 100.0)
     air_kw = airflow * AIR_KW_PER_K * (discharge - room.temperature)
     return replace(
         room,
-        temperature=room.temperature + (gains_kw + air_kw) * dt / 3_500.0,
-        carbon_dioxide=room.carbon_dioxide
-        + dt * (0.016 * occupants - (airflow * 0.0006 + 0.00004 * 180) * 0.18 * (room.carbon_dioxide - 420.0) / 100.0),
+        temperature=room.temperature + (gains_kw + air_kw) * dt / ROOM_KJ_PER_K,
+        carbon_dioxide=room.carbon_dioxide + dt * (0.028 * occupants - fresh_air / ROOM_LITERS * (room.carbon_dioxide - 420.0)),
         humidity=_towards(room.humidity, 36.0 + 0.12 * state.outdoor_humidity + 0.5 * occupants, dt, 1_800.0),
         occupants=occupants,
         damper=damper,
@@ -268,7 +275,7 @@ def _chiller(state: BuildingState, load_kw: float, wanted: bool, dt: float, comm
     enabled = bool(commands.get("chiller.enable", wanted))
     plant = _staged(state.chiller, too_much=state.chiller.leaving - setpoint, enabled=enabled, dt=dt)
     cooling_kw = plant.stage * plant.stage_kw
-    leaving = _clamp(plant.leaving + (load_kw + 0.04 * (22.0 - plant.leaving) - cooling_kw) * dt / 2_600.0, 4.0, 26.0)
+    leaving = _clamp(plant.leaving + (load_kw + 0.04 * (22.0 - plant.leaving) - cooling_kw) * dt / LOOP_KJ_PER_K, 4.0, 26.0)
     efficiency = 4.2 - 0.05 * (state.outdoor - 20.0)
     return _loop(
         plant,
@@ -287,7 +294,7 @@ def _boiler(state: BuildingState, load_kw: float, wanted: bool, dt: float, comma
     enabled = bool(commands.get("boiler.enable", wanted))
     plant = _staged(state.boiler, too_much=(setpoint - state.boiler.leaving) / 3.0, enabled=enabled, dt=dt)
     heating_kw = plant.stage * plant.stage_kw
-    leaving = _clamp(plant.leaving + (heating_kw - load_kw - 0.06 * (plant.leaving - 20.0)) * dt / 2_600.0, 18.0, 92.0)
+    leaving = _clamp(plant.leaving + (heating_kw - load_kw - 0.06 * (plant.leaving - 20.0)) * dt / LOOP_KJ_PER_K, 18.0, 92.0)
     plant = replace(plant, fuel=plant.fuel + heating_kw / 0.93 / 10.4 * dt / 3600.0)
     return _loop(
         plant,

@@ -61,12 +61,13 @@ class PointSpecification:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceSpecification:
-    """One device; its objects are numbered from 1 within each type, in the order given."""
+    """One device; its objects are numbered from 1 within each type, in the order given. `plain` ones are quick to start."""
 
     name: str
     description: str
     location: str
     points: tuple[PointSpecification, ...]
+    plain: bool = False
 
     def numbered(self) -> list[tuple[int, PointSpecification]]:
         """Each object with its object instance."""
