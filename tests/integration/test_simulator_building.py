@@ -283,6 +283,16 @@ async def test_nothing_is_left_open_afterwards():
     assert asyncio.all_tasks() == tasks
 
 
+async def test_a_start_that_is_cancelled_leaves_the_port_free():
+    starting = SimulatedBuilding(port=0)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05), starting:
+            pytest.fail("it started too soon to be interrupted")
+    assert starting.port
+    async with SimulatedBuilding(port=starting.port, tick_seconds=None) as building:
+        assert building.port == starting.port
+
+
 @pytest.mark.parametrize(
     "arguments",
     [{"port": 65536}, {"devices": 0}, {"speed": 0.0}, {"devices": 2000, "points": 4000}, {"tick_seconds": 0.0}],

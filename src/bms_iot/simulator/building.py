@@ -214,8 +214,8 @@ class SimulatedBuilding:
             server = DeviceServer(
                 instance=FIRST_INSTANCE + n, specification=specification, host=host, port=port, broadcast=BROADCAST
             )
-            await server.start(alarms=not self.test_mode)
             stack.push_async_callback(server.stop)
+            await server.start(alarms=not self.test_mode)
             self._servers.append(server)
 
     async def _tick_for_ever(self, seconds: float) -> None:

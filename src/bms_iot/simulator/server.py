@@ -80,6 +80,7 @@ class DeviceServer:
                 await self._write(position, name, value)
 
     async def stop(self) -> None:
+        """Close the sockets; harmless for a server that never started."""
         await self._server.stop()
 
     async def set(self, position: int, value: Value) -> bool:
