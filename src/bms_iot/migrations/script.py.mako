@@ -19,8 +19,8 @@ down_revision: str | None = ${repr(down_revision).replace("'", '"')}
 branch_labels: str | None = ${repr(branch_labels).replace("'", '"')}
 depends_on: str | None = ${repr(depends_on).replace("'", '"')}
 
-# The oldest revision whose release still runs on this schema: that of down_revision while changes only add.
-compat_floor: str = ${repr(down_revision).replace("'", '"')}
+# None while this only adds: older releases run on as before. Its own id where they no longer can.
+compat_floor: str | None = None
 # Tables that may have fewer rows afterwards; indexes, triggers and views that are gone on purpose.
 row_loss: tuple[str, ...] = ()
 object_loss: tuple[str, ...] = ()

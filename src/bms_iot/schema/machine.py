@@ -56,7 +56,12 @@ def _dispatch(metadata: MetaData, database_url: Callable[[], tuple[str, bool]]) 
     elif verb in _WRITES:
         _write(chosen.path, verb, configure)
     else:
-        _read(chosen.path, configure, may_be_missing="revision_context" in options and verb == "retrieve_migrations")
+        _read(chosen.path, configure, may_be_missing=_is_autogenerate(options))
+
+
+def _is_autogenerate(options: dict[str, Any]) -> bool:
+    revision_context = options.get("revision_context")  # `check` has one too, which names no file
+    return revision_context is not None and revision_context.command_args.get("message") is not None
 
 
 def release() -> str:
@@ -65,13 +70,16 @@ def release() -> str:
 
 
 def _read(path: Path, configure: dict[str, Any], *, may_be_missing: bool) -> None:
-    if path.exists():
-        with connection.reading(path) as opened:
-            context.configure(connection=opened, dont_mutate=True, **configure)
-            with context.begin_transaction():
-                context.run_migrations()
-    else:
+    if not path.exists() and not may_be_missing:
         raise SchemaError(f"no database at {path}", hint="alembic upgrade head creates it")
+    with connection.reading(path) if path.exists() else connection.in_memory() as opened:
+        if not path.exists():
+            # A new revision is compared with the revisions there are, for which a fresh clone needs no database.
+            with opened.begin():
+                offline.build(opened, context.script, "head", release())
+        context.configure(connection=opened, dont_mutate=True, **configure)
+        with context.begin_transaction():
+            context.run_migrations()
 
 
 def _write(path: Path, verb: str, configure: dict[str, Any]) -> None:
@@ -102,8 +110,8 @@ def _unchanged_on_failure(path: Path) -> Iterator[None]:
 def _migrate(opened: Connection, configure: dict[str, Any]) -> None:
     """The whole run, in the transaction that is already begun."""
     config, script = context.config, context.script
-    revision = _known_revision(opened)
-    before, declared = verify.take_census(opened), verify.Declared(rows=set(), objects=set())
+    _refuse_newer(opened)
+    before, declared = verify.take_census(opened), verify.Declared()
     steps: list[MigrationInfo] = []
 
     def applied(ctx: MigrationContext, step: MigrationInfo, heads: Collection[Any], run_args: Mapping[str, Any]) -> None:
@@ -115,27 +123,25 @@ def _migrate(opened: Connection, configure: dict[str, Any]) -> None:
         if step.is_upgrade and not step.is_stamp and (problems := list(getattr(module, "verify", lambda _: ())(ctx.connection))):
             raise SchemaError(f"revision {step.up_revision_id} was rolled back, since {'; '.join(problems)}")
 
+    declared.watch(opened)
     ledger.ensure(opened)
     allow_loss = context.get_x_argument(as_dictionary=True).get("allow-loss") == "yes"
     work = Run(opened, release=release(), allow_loss=allow_loss, on_progress=config.attributes.get(PROGRESS))
     context.configure(connection=opened, on_version_apply=applied, run=work, **configure)
     context.run_migrations()
     if steps:
+        declared.any_rows = work.is_loss_allowed
         verify.check(opened, before, declared)
-        kind = "stamp" if steps[0].is_stamp else "upgrade" if steps[0].is_upgrade else "downgrade"
-        now = _known_revision(opened)
-        floor = getattr(script.get_revision(now).module, "compat_floor", now) if now else None
-        ledger.append(opened, kind, {"compat_floor": floor}, release=release(), from_revision=revision, to_revision=now)
+        ledger.conclude(opened, script, steps, release=release())
 
 
-def _known_revision(opened: Connection) -> str | None:
+def _refuse_newer(opened: Connection) -> None:
     """Raises SchemaNewer for a revision this release has no file for."""
-    if not inspect(opened).has_table("alembic_version"):
-        return None
-    revision: str | None = opened.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
-    if revision is not None and revision not in {script.revision for script in context.script.walk_revisions()}:
-        raise SchemaNewer(f"the database is at {revision}, which this release does not know: a newer one wrote it")
-    return revision
+    if inspect(opened).has_table("alembic_version"):
+        known = {script.revision for script in context.script.walk_revisions()}
+        for revision in opened.exec_driver_sql("SELECT version_num FROM alembic_version").scalars():
+            if revision not in known:
+                raise SchemaNewer(f"the database is at {revision}, which this release does not know: a newer one wrote it")
 
 
 def _log() -> None:

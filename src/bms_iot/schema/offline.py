@@ -7,6 +7,7 @@ from typing import Any, TextIO
 from alembic import context
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
+from alembic.runtime.migration import MigrationInfo
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
@@ -38,9 +39,12 @@ def print_sqlite(options: dict[str, Any], configure: dict[str, Any], output: Tex
         memory.exec_driver_sql(f"CREATE TEMP TABLE {REFUSAL} (reason TEXT)")
         is_recording = True
         ledger.ensure(memory)
-        run = Run(memory, release=release, rehearsing=True)
-        context.configure(connection=memory, as_sql=False, fn=options["fn"], run=run, **configure)
+        run, steps = Run(memory, release=release, rehearsing=True), list[MigrationInfo]()
+        options |= {"as_sql": False, "on_version_apply": (lambda step, **_: steps.append(step),)}
+        context.configure(connection=memory, run=run, **{**configure, **options})
         context.run_migrations()
+        if steps:
+            ledger.conclude(memory, script, steps, release=release)
         is_recording = False
     for line in _script(recorded, None if start is None else str(start)):
         output.write(f"{line}\n")

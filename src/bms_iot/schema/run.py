@@ -26,8 +26,8 @@ class Run:
         on_progress: Callable[[int, int, str], None] | None = None,
     ) -> None:
         self._connection, self._release = connection, release
-        self._allow_loss, self._on_progress = allow_loss, on_progress
-        self.rehearsing = rehearsing
+        self._on_progress = on_progress
+        self.rehearsing, self.is_loss_allowed = rehearsing, allow_loss
 
     def record(self, kind: str, **detail: Any) -> None:
         """Put an entry into the ledger; `detail` must be JSON."""
@@ -57,7 +57,7 @@ class Run:
 
     def refuse_loss(self, message: str) -> None:
         """Raise SchemaError, unless loss was allowed for this run; then the ledger says what was lost."""
-        if not self._allow_loss:
+        if not self.is_loss_allowed:
             raise SchemaError(
                 f"{message}; nothing was changed", hint="to lose them on purpose: -x allow-loss=yes before the command"
             )

@@ -16,7 +16,7 @@ down_revision: str | None = "7b0d5e1c94aa"
 branch_labels: str | None = None
 depends_on: str | None = None
 
-compat_floor: str = "7b0d5e1c94aa"
+compat_floor: str | None = None
 row_loss: tuple[str, ...] = ()
 object_loss: tuple[str, ...] = ()
 

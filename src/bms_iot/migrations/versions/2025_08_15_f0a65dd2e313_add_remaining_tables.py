@@ -14,7 +14,7 @@ down_revision: str | None = "dc3c962443cb"
 branch_labels: str | None = None
 depends_on: str | None = None
 
-compat_floor: str = "dc3c962443cb"
+compat_floor: str | None = None
 row_loss: tuple[str, ...] = ()
 object_loss: tuple[str, ...] = ()
 

@@ -16,7 +16,7 @@ down_revision: str | None = "3f6a91d2c05e"
 branch_labels: str | None = None
 depends_on: str | None = None
 
-compat_floor: str = "f0a65dd2e313"
+compat_floor: str | None = None
 row_loss: tuple[str, ...] = ()
 object_loss: tuple[str, ...] = ()
 

@@ -30,7 +30,7 @@ down_revision: str | None = "8c25e7b0f9d1"
 branch_labels: str | None = None
 depends_on: str | None = None
 
-compat_floor: str = "d94e60a7b318"  # older releases insert a row per reading
+compat_floor: str | None = "d94e60a7b318"  # older releases insert a row per reading
 row_loss: tuple[str, ...] = ("controller_points",)
 row_loss_on_downgrade: tuple[str, ...] = ("outbox",)
 object_loss: tuple[str, ...] = ()
