@@ -20,14 +20,15 @@ def run_main() -> None:
     """Upgrade the database, wait for provisioning, then run: what a container does."""
     import asyncio
 
-    from bms_iot.bootstrap import missing_provisioning, upgrade_database
+    from bms_iot.bootstrap import missing_provisioning
     from bms_iot.cli.log import configure
     from bms_iot.cli.stopping import until_stopped
-    from bms_iot.settings import load_settings
+    from bms_iot.schema import commands
+    from bms_iot.settings import database_url, load_settings
 
     settings = load_settings()
     configure(settings.log)
-    upgrade_database(settings)
+    commands.upgrade(database_url()[0])
 
     async def wait_and_run() -> None:
         current, said = settings, ""

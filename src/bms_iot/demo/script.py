@@ -26,7 +26,7 @@ async def run_script(directory: Path) -> bool:
         _say(f"all {len(expected)} devices and {sum(expected.values())} points are there")
         await _silence_a_controller(scene, expected)
         await _take_the_broker_away(scene)
-        await asyncio.sleep(max(0.0, started + LENGTH_SECONDS - 5.0 - time.monotonic()))
+        await asyncio.sleep(max(0.0, started + LENGTH_SECONDS - 1.0 - time.monotonic()))
         account = await scene.stop_gateway()
         delivered = scene.observer.readings
         result = {

@@ -18,7 +18,7 @@ class BootFloor:
         self._path = data_directory / NAME
 
     def read(self) -> int:
-        """The floor. Without the file (first start, new card, factory reset) it is the time in seconds, above any count of starts."""
+        """The floor; without the file (first start, new card, factory reset) the time in seconds, above any count of starts."""
         try:
             return int(self._path.read_text(encoding="ascii"))
         except (FileNotFoundError, ValueError):

@@ -1,0 +1,99 @@
+"""The two network edges, faked behind `domain.ports`."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from bms_iot.domain.points import Device, DeviceAddress, ObjectIdentifier, Point
+from bms_iot.domain.ports import Clock, FoundDevice, Message, ObjectDescription, ObjectList
+from bms_iot.domain.readings import Quality, Reading
+from bms_iot.errors import BrokerUnavailable, DeviceUnreachable
+
+
+@dataclass
+class FakeNetwork:
+    """Devices that answer at once, but for the `silent` ones; `value` says what a point reads."""
+
+    clock: Clock
+    value: Callable[[Point], str] = lambda _point: "21.7"
+    silent: set[int] = field(default_factory=set)
+    found: list[FoundDevice] = field(default_factory=list)
+    objects: dict[int, ObjectList] = field(default_factory=dict)
+    polls: list[tuple[float, int, bool]] = field(default_factory=list)
+    """(time, device instance, with optional properties)"""
+
+    async def who_is(
+        self, *, low: int | None = None, high: int | None = None, address: DeviceAddress | None = None, wait_seconds: float = 3.0
+    ) -> list[FoundDevice]:
+        return [device for device in self.found if address is None or device.address == address]
+
+    async def read_object_list(self, device: Device) -> ObjectList:
+        self._answer(device)
+        return self.objects[device.instance]
+
+    async def describe_objects(self, device: Device, objects: Sequence[ObjectIdentifier]) -> list[ObjectDescription]:
+        return [ObjectDescription(object=o, name=str(o), description=None, units="degreesCelsius") for o in objects]
+
+    async def read_points(self, device: Device, points: Sequence[Point], *, optional: bool = False) -> list[Reading]:
+        self.polls.append((self.clock.monotonic(), device.instance, optional))
+        self._answer(device)
+        return [
+            Reading(
+                point_id=point.id,
+                acquired_at=self.clock.now(),
+                present_value=self.value(point),
+                quality=Quality.GOOD,
+                event_state="normal",
+                out_of_service=False,
+                reliability="no-fault-detected",
+                optional={"high_limit": 30.0} if optional else None,
+            )
+            for point in points
+        ]
+
+    def _answer(self, device: Device) -> None:
+        if device.instance in self.silent:
+            raise DeviceUnreachable(f"device {device.instance} did not answer")
+
+
+class FakeBroker:
+    """A broker that is there or away; `published` has what it acknowledged, in order."""
+
+    def __init__(self, *, is_connected: bool = True) -> None:
+        self.published: list[tuple[str, bytes, bool]] = []
+        self.acknowledged: list[Message] = []
+        self.incoming: asyncio.Queue[Message] = asyncio.Queue()
+        self.arrived = asyncio.Event()
+        self.fail_next: Exception | None = None
+        self._connected = asyncio.Event()
+        if is_connected:
+            self._connected.set()
+
+    @property
+    def is_connected(self) -> bool:
+        return self._connected.is_set()
+
+    def come(self) -> None:
+        self._connected.set()
+
+    def go(self) -> None:
+        self._connected.clear()
+
+    async def wait_connected(self) -> None:
+        await self._connected.wait()
+
+    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        await asyncio.sleep(0)
+        if not self.is_connected:
+            raise BrokerUnavailable("the broker is away")
+        if self.fail_next is not None:
+            error, self.fail_next = self.fail_next, None
+            raise error
+        self.published.append((topic, payload, retain))
+        self.arrived.set()
+
+    async def receive(self) -> Message:
+        return await self.incoming.get()
+
+    def acknowledge(self, message: Message) -> None:
+        self.acknowledged.append(message)
