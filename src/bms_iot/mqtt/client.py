@@ -180,7 +180,7 @@ class MqttBroker:
         return connection
 
     async def _open(self, version: MQTTProtocolVersion) -> Connection:
-        connection = Connection(self._options, version, self._deliver)
+        connection = Connection(self._options, version, deliver=self._deliver, lost=self._forget_connection)
         try:
             await connection.open()
         except ConnectFailed:
@@ -205,10 +205,8 @@ class MqttBroker:
                 greeting.cancel()
             return reason
         finally:
-            self._connection = None
-            self._connected.clear()
-            self._forget_incoming()
             await self._close(connection)
+            self._forget_incoming()
 
     async def _close(self, connection: Connection) -> None:
         if self._leave_in_peace:
@@ -240,8 +238,14 @@ class MqttBroker:
             self._incoming.put_nowait(delivered)
         except asyncio.QueueFull:
             # Not acknowledged, so the broker still has it; it is fetched by a new connection when there is room.
-            self._overflowed = self._overflowed or bool(mid)
-            self._log.warning("mqtt_incoming_full", topic=topic)
+            if not self._overflowed:
+                self._log.warning("mqtt_incoming_full", topic=topic)
+            self._overflowed = True
+
+    def _forget_connection(self) -> None:
+        """At once, so that nobody who waits for a connection is let through to one that is gone."""
+        self._connection = None
+        self._connected.clear()
 
     def _forget_incoming(self) -> None:
         """What was not acknowledged on a connection that ended comes again on the next."""

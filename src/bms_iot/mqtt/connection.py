@@ -84,11 +84,17 @@ class Connection:
     """One connection. Every method is called in the event loop."""
 
     def __init__(
-        self, options: ConnectOptions, version: MQTTProtocolVersion, deliver: Callable[["Connection", paho.MQTTMessage], None]
+        self,
+        options: ConnectOptions,
+        version: MQTTProtocolVersion,
+        *,
+        deliver: Callable[["Connection", paho.MQTTMessage], None],
+        lost: Callable[[], None],
     ) -> None:
         self.version = version
         self._options = options
         self._deliver = deliver
+        self._tell_lost = lost
         self._loop = asyncio.get_running_loop()
         self._abandoned = threading.Event()
         self._end: asyncio.Future[str] = self._loop.create_future()
@@ -128,7 +134,7 @@ class Connection:
             return []
         self._client.subscribe([(topic_filter, 1) for topic_filter in filters])
         await self._first(self._suback, self._options.acknowledge_timeout_seconds)
-        if not self._suback.done():
+        if self.is_lost or not self._suback.done():
             raise BrokerUnavailable("the broker did not acknowledge the subscription")
         return [(topic_filter, code) for topic_filter, code in zip(filters, self._suback.result(), strict=False) if code.is_failure]
 
@@ -339,7 +345,10 @@ class Connection:
         self._lost(f"the broker hung up: {code}" if flags.is_disconnect_packet_from_server else f"the connection broke: {code}")
 
     def _lost(self, reason: str) -> None:
-        _settle(self._end, None, reason)
+        if self.is_lost:
+            return
+        self._end.set_result(reason)
+        self._tell_lost()
         unsettled, self._puback = self._puback, {}
         for acknowledged in unsettled.values():
             self._room.release()
