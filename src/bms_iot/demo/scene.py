@@ -5,9 +5,10 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ class Scene:
     observer: Observer
     gateway: asyncio.subprocess.Process
     log_file: Path
+    outages: list[str] = field(default_factory=list)
+    """What went away and came back."""
 
     @property
     def subscribe_command(self) -> str:
@@ -70,6 +73,20 @@ async def open_scene(directory: Path) -> AsyncIterator[Scene]:
                 await gateway.wait()
 
 
+async def close_account(scene: Scene, started: float) -> dict[str, Any]:
+    """Stop the gateway and set what it kept against what arrived; `started` is the monotonic time the demo began."""
+    account, seen = await scene.stop_gateway(), scene.observer
+    return {
+        "devices": len({identity[0] for identity in seen.points}),
+        "points": len(seen.points),
+        "readings": account["committed_readings"],
+        "delivered": seen.readings,
+        "lost": account["committed_readings"] - seen.readings,
+        "outages": len(scene.outages),
+        "seconds": round(time.monotonic() - started, 1),
+    }
+
+
 def _environment(data: Path, building: SimulatedBuilding, broker: EmbeddedBroker) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("BMS_")}
     return inherited | {
@@ -81,6 +98,7 @@ def _environment(data: Path, building: SimulatedBuilding, broker: EmbeddedBroker
         "BMS_LOG__FORMAT": "json",
         "BMS_MQTT__HOST": broker.host,
         "BMS_MQTT__PORT": str(broker.port),
+        "BMS_MQTT__PROTOCOL": "3.1.1",  # all that the embedded broker speaks
         "BMS_BACNET__ADDRESS": "127.0.0.1",
         "BMS_BACNET__BROADCAST": building.broadcast,
         "BMS_BACNET__PORT": str(building.port),

@@ -1,6 +1,7 @@
 """The demo on a terminal: one screen of 80 columns, live."""
 
 import asyncio
+import json
 import time
 from pathlib import Path
 
@@ -10,10 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from bms_iot.demo.observer import Identity, Seen
-from bms_iot.demo.scene import Scene, open_scene
+from bms_iot.demo.scene import Scene, close_account, open_scene
 from bms_iot.errors import BmsError
 
-ROWS_PER_PAGE = 5
+OTHER_ROWS = 18
+"""Of the screen, beside the values: headline, devices, footer."""
 PAGE_SECONDS = 3.0
 WIDTH = 80
 
@@ -21,6 +23,7 @@ WIDTH = 80
 async def run_screen(directory: Path) -> bool:
     """Show the scene until cancelled; true when the gateway ended well."""
     console = Console(width=min(WIDTH, Console().width))
+    started = time.monotonic()
     console.print("Starting a simulated building, a broker and the gateway …")
     async with open_scene(directory) as scene:
         names = {
@@ -28,16 +31,20 @@ async def run_screen(directory: Path) -> bool:
             for device in scene.building.devices
             for thing in device.objects
         }
-        with Live(console=console, refresh_per_second=2, screen=True) as live:
-            while scene.gateway.returncode is None:
-                live.update(_screen(scene, names))
-                await asyncio.sleep(0.5)
+        try:
+            with Live(console=console, refresh_per_second=2, screen=True) as live:
+                while scene.gateway.returncode is None:
+                    live.update(_screen(scene, names, max(3, console.height - OTHER_ROWS)))
+                    await asyncio.sleep(0.5)
+        except asyncio.CancelledError:
+            console.print_json(json.dumps(await close_account(scene, started)))
+            raise
         raise BmsError(f"the gateway ended with exit code {scene.gateway.returncode}", hint=f"see {scene.log_file}")
 
 
-def _screen(scene: Scene, names: dict[Identity, str]) -> Group:
+def _screen(scene: Scene, names: dict[Identity, str], rows: int) -> Group:
     now = time.monotonic()
-    return Group(_headline(scene), _devices(scene, now), _values(scene, names, now), _footer(scene))
+    return Group(_headline(scene), _devices(scene, now), _values(scene, names, now, rows), _footer(scene))
 
 
 def _headline(scene: Scene) -> Text:
@@ -68,27 +75,20 @@ def _devices(scene: Scene, now: float) -> Table:
     return table
 
 
-def _values(scene: Scene, names: dict[Identity, str], now: float) -> Table:
+def _values(scene: Scene, names: dict[Identity, str], now: float, rows: int) -> Table:
     """A page of values with the age of each; the pages turn until every value was shown."""
-    table = Table(box=None, pad_edge=False, width=WIDTH, title="Values", title_justify="left", title_style="bold")
-    for _ in range(2):
-        table.add_column("", no_wrap=True, ratio=4)
-        table.add_column("", no_wrap=True, ratio=3, justify="right")
-        table.add_column("", no_wrap=True, ratio=1, justify="right", style="dim")
-    table.show_header = False
     points = sorted(scene.observer.points.items())
-    pages = _batches(points)
-    page = list(pages[int(now / PAGE_SECONDS) % len(pages)]) if pages else []
-    cells = [(_named(names, identity), _shown(seen), _age(seen.at, now)) for identity, seen in page]
-    cells += [("", "", "")] * (2 * ROWS_PER_PAGE - len(cells))
-    for row in range(ROWS_PER_PAGE):
-        table.add_row(*cells[row], *cells[row + ROWS_PER_PAGE])
+    pages = [points[at : at + rows] for at in range(0, len(points), rows)] or [[]]
+    number = int(now / PAGE_SECONDS) % len(pages)
+    table = Table(box=None, pad_edge=False, width=WIDTH)
+    table.add_column(f"Values, page {number + 1} of {len(pages)}", no_wrap=True, ratio=5)
+    table.add_column("", no_wrap=True, ratio=4, justify="right")
+    table.add_column("", no_wrap=True, ratio=1, justify="right", style="dim")
+    for identity, seen in pages[number]:
+        table.add_row(_named(names, identity), _shown(seen), _age(seen.at, now))
+    for _ in range(rows - len(pages[number])):
+        table.add_row("", "", "")
     return table
-
-
-def _batches(points: list[tuple[Identity, Seen]]) -> list[tuple[tuple[Identity, Seen], ...]]:
-    size = 2 * ROWS_PER_PAGE
-    return [tuple(points[at : at + size]) for at in range(0, len(points), size)]
 
 
 def _named(names: dict[Identity, str], identity: Identity) -> str:
@@ -96,7 +96,7 @@ def _named(names: dict[Identity, str], identity: Identity) -> str:
 
 
 def _shown(seen: Seen) -> str:
-    return f"{'-' if seen.text is None else seen.text[:9]} {'' if seen.units in (None, 'noUnits') else seen.units}".strip()
+    return f"{'-' if seen.text is None else seen.text[:16]} {'' if seen.units in (None, 'noUnits') else seen.units}".strip()
 
 
 def _age(at: float | None, now: float) -> str:
@@ -104,4 +104,4 @@ def _age(at: float | None, now: float) -> str:
 
 
 def _footer(scene: Scene) -> Text:
-    return Text.assemble(("In another terminal: ", "bold"), scene.subscribe_command, "\n", ("Ctrl-C ends the demo.", "dim"))
+    return Text.assemble(("In another terminal (Ctrl-C ends the demo):", "bold"), "\n", scene.subscribe_command)
