@@ -129,14 +129,17 @@ class Connection:
             raise ConnectFailed("the broker accepted the connection and then said nothing", reached=True)
 
     async def subscribe(self, filters: Sequence[str]) -> list[tuple[str, ReasonCode]]:
-        """Subscribe with QoS 1; returns the filters that were refused. Raises BrokerUnavailable."""
-        if not filters:
-            return []
-        self._client.subscribe([(topic_filter, 1) for topic_filter in filters])
-        await self._first(self._suback, self._options.acknowledge_timeout_seconds)
-        if self.is_lost or not self._suback.done():
-            raise BrokerUnavailable("the broker did not acknowledge the subscription")
-        return [(topic_filter, code) for topic_filter, code in zip(filters, self._suback.result(), strict=False) if code.is_failure]
+        """Subscribe with QoS 1; returns the filters that were refused. Raises BrokerUnavailable when the connection is lost."""
+        codes: list[ReasonCode] = []
+        if filters:
+            self._client.subscribe([(topic_filter, 1) for topic_filter in filters])
+            await self._first(self._suback, self._options.acknowledge_timeout_seconds)
+            if not self._suback.done():
+                raise BrokerUnavailable("the broker did not acknowledge the subscription")
+            codes = self._suback.result()
+        if self.is_lost:
+            raise BrokerUnavailable(f"the broker hung up after its welcome: {self._end.result()}")
+        return [(topic_filter, code) for topic_filter, code in zip(filters, codes, strict=False) if code.is_failure]
 
     async def publish(self, topic: str, payload: bytes, *, retain: bool) -> None:
         """Send with QoS 1 and return on PUBACK. Raises BrokerUnavailable, PublishRefused."""

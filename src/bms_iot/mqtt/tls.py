@@ -7,6 +7,17 @@ from pathlib import Path
 from bms_iot.errors import ConfigurationError
 
 
+class _Socket(ssl.SSLSocket):
+    """Closed when the handshake fails, which paho leaves to the garbage collector."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except (OSError, ValueError):
+            self.close()
+            raise
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tls:
     """TLS towards the broker: PEM files. Without `ca_certificate` the system's roots are trusted; a certificate needs its key."""
@@ -18,6 +29,7 @@ class Tls:
     def context(self) -> ssl.SSLContext:
         """Verifies certificate and host name, TLS 1.2 at least. Raises ConfigurationError that names the file."""
         context = ssl.create_default_context() if self.ca_certificate is None else _trusting(self.ca_certificate)
+        context.sslsocket_class = _Socket
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if self.client_certificate is not None:
             try:
