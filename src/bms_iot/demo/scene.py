@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,14 +51,14 @@ class Scene:
 
 
 @asynccontextmanager
-async def open_scene(directory: Path) -> AsyncIterator[Scene]:
-    """Everything, running, with a fresh database below `directory`."""
+async def open_scene(directory: Path, settings: Mapping[str, str] | None = None) -> AsyncIterator[Scene]:
+    """Everything, running, with a fresh database below `directory`; `settings` are further variables for the gateway."""
     shutil.rmtree(directory / "data", ignore_errors=True)
     data = directory / "data"
     data.mkdir(parents=True, mode=0o700)
     observer = Observer()
     async with SimulatedBuilding(speed=20.0) as building, EmbeddedBroker(observer=observer) as broker:
-        environment = _environment(data, building, broker)
+        environment = _environment(data, building, broker) | dict(settings or {})
         log_file = directory / "gateway.log"
         with log_file.open("wb") as log:
             await _run(environment, log_file, log.fileno(), "db", "upgrade")
