@@ -11,6 +11,8 @@ from alembic.util import CommandError
 from bms_iot.errors import SchemaError
 from bms_iot.schema import gate, machine, manifest, target
 
+Progress = Callable[[int, int, str], None]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
@@ -23,17 +25,17 @@ class Status:
     pending: tuple[str, ...]
 
 
-def upgrade(url: str, revision: str = "head", *, on_progress: Callable[[int, int, str], None] | None = None) -> None:
+def upgrade(url: str, revision: str = "head", *, on_progress: Progress | None = None) -> None:
     """Bring the database at this SQLAlchemy URL to a revision, creating it where it is missing.
 
     `on_progress` is told rows done, rows in all and what they are. Raises SchemaError; the database is then as it was.
     """
-    config = Config(attributes={machine.URL: url, machine.RAISE: True, machine.PROGRESS: on_progress})
-    config.set_main_option("script_location", str(manifest.MIGRATIONS).replace("%", "%%"))
-    try:
-        command.upgrade(config, revision)
-    except CommandError as error:
-        raise SchemaError(str(error)) from error
+    _run(command.upgrade, url, revision, on_progress)
+
+
+def downgrade(url: str, revision: str, *, on_progress: Progress | None = None) -> None:
+    """Bring the database back to a revision. Raises SchemaError, also where rows or values would be lost."""
+    _run(command.downgrade, url, revision, on_progress)
 
 
 def status(url: str) -> Status:
@@ -45,3 +47,13 @@ def status(url: str) -> Status:
     return Status(
         database=str(chosen.path), state=result.state.value, revision=result.revision, head=result.head, pending=result.pending
     )
+
+
+def _run(verb: Callable[[Config, str], None], url: str, revision: str, on_progress: Progress | None) -> None:
+    config = Config(attributes={machine.URL: url, machine.RAISE: True, machine.PROGRESS: on_progress})
+    config.set_main_option("script_location", str(manifest.MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    try:
+        verb(config, revision)
+    except CommandError as error:
+        raise SchemaError(str(error)) from error

@@ -7,6 +7,7 @@ from typing import Any
 from alembic.runtime.migration import MigrationInfo
 from alembic.script import ScriptDirectory
 from sqlalchemy import JSON, Column, Connection, DateTime, Integer, MetaData, String, Table, insert, select
+from sqlalchemy.schema import CreateTable
 
 NAME = "schema_ledger"
 
@@ -30,7 +31,7 @@ TABLE = Table(
 
 def ensure(connection: Connection) -> None:
     """Create the table where it is missing."""
-    TABLE.create(connection, checkfirst=True)
+    connection.execute(CreateTable(TABLE, if_not_exists=True))
 
 
 def append(

@@ -18,7 +18,7 @@ def lock_file(database: Path) -> Path:
 
 
 @contextmanager
-def exclusive(database: Path, *, wait_seconds: float = WAIT_SECONDS) -> Iterator[None]:
+def exclusive(database: Path, *, wait_seconds: float) -> Iterator[None]:
     """Keep other migrations out. Raises DatabaseLocked when it stays held, SchemaError where no lock can be had."""
     file = lock_file(database)
     try:

@@ -87,7 +87,7 @@ def _write(path: Path, verb: str, configure: dict[str, Any]) -> None:
         if verb != "upgrade":
             raise SchemaError(f"no database at {path}", hint="alembic upgrade head creates it")
         path.parent.mkdir(parents=True, exist_ok=True)
-    with lock.exclusive(path), _unchanged_on_failure(path), connection.writing(path) as opened:
+    with lock.exclusive(path, wait_seconds=lock.WAIT_SECONDS), _unchanged_on_failure(path), connection.writing(path) as opened:
         with opened.begin():
             _migrate(opened, configure)
         opened.connection.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[union-attr]

@@ -17,6 +17,10 @@ class Target:
     url: URL
     path: Path | None
 
+    def is_same(self, other: "Target") -> bool:
+        """Whether both are one database, by whatever driver."""
+        return self.path == other.path if self.path else self.url == other.url
+
     def __str__(self) -> str:
         return str(self.path) if self.path else self.url.render_as_string(hide_password=True)
 
@@ -51,7 +55,7 @@ def choose(settings: Callable[[], tuple[str, bool]], *, ini_url: str | None, ini
             return ini
         raise
     chosen = resolve(url, relative_to=Path.cwd())
-    if ini is None or ini == chosen:
+    if ini is None or ini.is_same(chosen):
         return chosen
     if is_explicit:
         raise ConfigurationError(f"sqlalchemy.url in {ini_file} names {ini}, the settings name {chosen}", hint="unset one of them")

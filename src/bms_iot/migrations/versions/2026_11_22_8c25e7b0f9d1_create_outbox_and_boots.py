@@ -18,6 +18,7 @@ depends_on: str | None = None
 
 compat_floor: str | None = None
 row_loss: tuple[str, ...] = ()
+row_loss_on_downgrade: tuple[str, ...] = ("boots",)  # kept in the ledger
 object_loss: tuple[str, ...] = ()
 
 BOOTS = sa.table(
