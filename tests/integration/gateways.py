@@ -1,0 +1,158 @@
+"""A gateway over a real database, with fakes at its two network edges and a clock that the test owns."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bms_iot.domain.configuration import ConfiguredDevice, ConfiguredObject, Deployment, Reader
+from bms_iot.domain.points import Device, DeviceAddress, ObjectIdentifier, ObjectType
+from bms_iot.domain.schedule import Pace
+from bms_iot.gateway.beat import Beat
+from bms_iot.gateway.configure import Configure
+from bms_iot.gateway.execute import Execute
+from bms_iot.gateway.gateway import Gateway
+from bms_iot.gateway.image import CurrentImage
+from bms_iot.gateway.monitor import Monitor, keep_configuration
+from bms_iot.gateway.poll import Poll
+from bms_iot.gateway.prune import Prune
+from bms_iot.gateway.publish import Publish
+from bms_iot.gateway.readers import Readers
+from bms_iot.gateway.state import GatewayState
+from bms_iot.gateway.store import Store
+from bms_iot.mqtt.topics import Topics
+from bms_iot.settings import UploadSettings
+from bms_iot.storage.configuration import next_boot
+from bms_iot.storage.database import Database
+from bms_iot.storage.outbox import Outbox
+from tests.clock import VirtualClock
+from tests.fakes import FakeBroker, FakeNetwork
+
+DEPLOYMENT = Deployment(organization_id="org_test", site_id="site", device_id="gateway")
+BASE = "iot/global/org_test/site/gateway"
+
+
+def configured(
+    instance: int, *objects: tuple[ObjectType, int], host: str | None = None, controller: str | None = None
+) -> ConfiguredDevice:
+    """A device of that instance with these objects, none of which has a key yet."""
+    return ConfiguredDevice(
+        device=Device(
+            address=DeviceAddress(host=host or f"10.0.0.{instance % 250}"),
+            instance=instance,
+            controller_id=controller or f"controller-{instance}",
+        ),
+        objects=tuple(ConfiguredObject(object=ObjectIdentifier(type=t, instance=i), iot_device_point_id=None) for t, i in objects),
+    )
+
+
+@dataclass
+class Running:
+    """A gateway that runs, and what surrounds it."""
+
+    gateway: Gateway
+    monitor: Monitor
+    outbox: Outbox
+    image: CurrentImage
+    database: Database
+    network: FakeNetwork
+    broker: FakeBroker
+    clock: VirtualClock
+    readers: Readers
+    task: asyncio.Task[None]
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Let what is under way (a database in its thread) come to the point where this holds; the clock stands still."""
+        async with asyncio.timeout(10):
+            while not holds():
+                await asyncio.sleep(0.005)
+
+    async def poll_round(self, seconds: float = 10.0) -> None:
+        """Let one interval pass, in steps, so that what waits for the database is not overtaken by the clock."""
+        for _ in range(int(seconds / 0.5)):
+            await self.clock.advance(0.5)
+            await asyncio.sleep(0.01)
+
+    def bulk(self) -> list[dict[str, Any]]:
+        return [json.loads(payload) for topic, payload, _ in self.broker.published if topic == f"{BASE}/bulk"]
+
+    def on(self, topic: str) -> list[dict[str, Any]]:
+        return [json.loads(payload) for name, payload, _ in self.broker.published if name == f"{BASE}/{topic}"]
+
+
+@asynccontextmanager
+async def running_gateway(
+    database: Database,
+    directory: Path,
+    devices: Sequence[ConfiguredDevice],
+    *,
+    connected: bool = True,
+    upload: UploadSettings | None = None,
+) -> AsyncIterator[Running]:
+    """The verbs wired together as the composition root wires them; cancelled on leaving."""
+    clock, broker = VirtualClock(), FakeBroker(is_connected=connected)
+    network = FakeNetwork(clock)
+    async with database.transaction() as connection:
+        boot = await next_boot(connection, floor=0, version="test", now=clock.now())
+        if devices:
+            await keep_configuration(connection, devices, clock.now())
+    state = GatewayState(deployment=DEPLOYMENT, boot=boot, started_at=clock.now(), version="test", schema_revision="head")
+    topics = Topics(organization_id="org_test", site_id="site", iot_device_id="gateway")
+    outbox, image = Outbox(database, boot), CurrentImage()
+    await outbox.open()
+    async with Readers(lambda _reader: _opened(network)) as readers:
+        await readers.use([Reader(id="r", host="10.0.0.1")])
+        store = Store(database=database, outbox=outbox, image=image, clock=clock, state=state, image_interval=60.0)
+        poll = Poll(
+            network=readers,
+            store=store,
+            clock=clock,
+            pace=Pace(interval=10.0, optional_interval=3600.0, backoff_max=40.0),
+            state=state,
+        )
+        monitor = Monitor(database=database, image=image, poll=poll, clock=clock, state=state)
+        await monitor.open()
+        configure = Configure(
+            database=database, readers=readers, monitor=monitor, clock=clock, state=state, upload=upload or UploadSettings()
+        )
+        gateway = Gateway(
+            poll=poll,
+            store=store,
+            publish=Publish(
+                broker=broker, outbox=outbox, image=image, topics=topics, clock=clock, state=state, drain_messages_per_second=100
+            ),
+            execute=Execute(broker=broker, topics=topics, monitor=monitor, configure=configure),
+            beat=Beat(
+                broker=broker, database=database, outbox=outbox, topics=topics, clock=clock, state=state, every_seconds=30.0,
+                data_directory=directory,
+            ),
+            prune=Prune(database=database, clock=clock),
+            broker=broker,
+            state=state,
+        )  # fmt: skip
+        task = asyncio.create_task(gateway.run())
+        running = Running(gateway, monitor, outbox, image, database, network, broker, clock, readers, task)
+        try:
+            yield running
+        finally:
+            task.cancel()
+            ticking = asyncio.create_task(_tick(clock))
+            await asyncio.wait((task,), timeout=20)
+            ticking.cancel()
+            assert task.done()
+            if not task.cancelled() and (error := task.exception()) is not None:
+                raise error
+
+
+async def _tick(clock: VirtualClock) -> None:
+    while True:
+        await clock.advance(0.1)
+        await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def _opened(network: FakeNetwork) -> AsyncIterator[FakeNetwork]:
+    yield network

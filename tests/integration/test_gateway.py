@@ -1,0 +1,204 @@
+"""The gateway's verbs together, over a real database."""
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from bms_iot.domain.points import DeviceAddress, ObjectIdentifier, ObjectType
+from bms_iot.domain.ports import FoundDevice, Message, ObjectList
+from bms_iot.errors import PublishRefused
+from tests.databases import fresh_database
+from tests.integration.gateways import BASE, configured, running_gateway
+
+AI, BV = ObjectType.ANALOG_INPUT, ObjectType.BINARY_VALUE
+
+
+@pytest.fixture
+async def database(tmp_path):
+    async with fresh_database(tmp_path) as database:
+        yield database
+
+
+def rows(tmp_path, query):
+    with closing(sqlite3.connect(tmp_path / "bms_bacnet.db")) as connection:
+        return connection.execute(query).fetchall()
+
+
+def request(name, body, *, retain=False):
+    return Message(topic=f"{BASE}/command/{name}/request", payload=body, retain=retain, mid=1)
+
+
+async def test_a_reading_travels_from_the_controller_to_the_broker_and_leaves_the_outbox(tmp_path, database):
+    async with running_gateway(database, tmp_path, [configured(7, (AI, 1))]) as running:
+        await running.poll_round(1.0)
+        await running.until(lambda: bool(running.bulk()))
+        await running.until(lambda: running.outbox.messages == 0)
+        message = running.bulk()[0]
+        assert (message["boot"], message["seq"], message["iot_device_id"]) == (1, 1, "gateway")
+        point = message["points"][0]
+        assert (point["present_value"], point["value"], point["quality"]) == ("21.7", 21.7, "good")
+        assert point["iot_device_point_id"] == rows(tmp_path, "SELECT iot_device_point_id FROM controller_points")[0][0]
+        assert point["high_limit"] == 30.0
+        assert rows(tmp_path, "SELECT count(*) FROM outbox") == [(0,)]
+
+
+async def test_optional_properties_are_read_at_first_and_then_rarely(tmp_path, database):
+    async with running_gateway(database, tmp_path, [configured(7, (AI, 1))]) as running:
+        for _ in range(3):
+            await running.poll_round()
+        assert [with_optional for _, _, with_optional in running.network.polls][:3] == [True, False, False]
+
+
+async def test_with_the_broker_away_readings_wait_in_order_and_none_is_lost(tmp_path, database):
+    async with running_gateway(database, tmp_path, [configured(7, (AI, 1))], connected=False) as running:
+        for _ in range(3):
+            await running.poll_round()
+        await running.until(lambda: running.outbox.messages >= 3)
+        assert running.bulk() == []
+        running.broker.come()
+        await running.poll_round()
+        await running.until(lambda: running.outbox.messages == 0)
+        assert [message["seq"] for message in running.bulk()] == list(range(1, len(running.bulk()) + 1))
+
+
+async def test_a_message_that_was_not_acknowledged_is_sent_again(tmp_path, database):
+    async with running_gateway(database, tmp_path, [configured(7, (AI, 1))]) as running:
+        running.broker.fail_next = PublishRefused("quota exceeded", reason_code=0x97)
+        await running.poll_round(1.0)
+        await running.until(lambda: running.broker.fail_next is None)
+        await running.poll_round(60.0)
+        await running.until(lambda: running.outbox.messages == 0)
+        seqs = [message["seq"] for message in running.bulk()]
+        assert sorted(seqs) == list(range(1, len(seqs) + 1))
+
+
+async def test_a_silent_device_backs_off_alone_and_its_points_are_reported_bad_once(tmp_path, database):
+    async with running_gateway(database, tmp_path, [configured(7, (AI, 1)), configured(8, (AI, 1))]) as running:
+        running.network.silent.add(7)
+        for _ in range(6):
+            await running.poll_round()
+        polled = {instance: [time for time, device, _ in running.network.polls if device == instance] for instance in (7, 8)}
+        assert len(polled[7]) < len(polled[8])
+        await running.until(lambda: running.outbox.messages == 0)
+        bad = [p for m in running.bulk() for p in m["points"] if p["quality"] == "bad"]
+        assert [(p["controller_device_id"], p["present_value"], p["error_info"]) for p in bad] == [
+            ("7", None, {"error_class": "communication", "error_code": "timeout"})
+        ]
+        running.network.silent.clear()
+        for _ in range(5):
+            await running.poll_round()
+        await running.until(
+            lambda: any(p["controller_device_id"] == "7" and p["quality"] == "good" for m in running.bulk() for p in m["points"])
+        )
+
+
+async def test_the_current_image_is_written_behind_and_at_the_stop(tmp_path, database):
+    async with running_gateway(database, tmp_path, [configured(7, (AI, 1))]) as running:
+        await running.poll_round()
+        assert rows(tmp_path, "SELECT present_value FROM controller_points") == [(None,)]
+    assert rows(tmp_path, "SELECT present_value, high_limit, reliability FROM controller_points") == [
+        ("21.7", 30.0, "no-fault-detected")
+    ]
+
+
+async def test_stop_monitoring_stops_polling_and_survives_a_restart(tmp_path, database):
+    devices = [configured(7, (AI, 1))]
+    async with running_gateway(database, tmp_path, devices) as running:
+        await running.poll_round()
+        running.broker.incoming.put_nowait(request("stop_monitoring", b'{"commandId": "s1"}'))
+        await running.until(lambda: bool(running.on("command/stop_monitoring/response")))
+        answer = running.on("command/stop_monitoring/response")[0]
+        assert (answer["success"], answer["commandId"], answer["state"]) == (True, "s1", "done")
+        before = len(running.network.polls)
+        await running.poll_round(30.0)
+        assert len(running.network.polls) == before
+    async with running_gateway(database, tmp_path, devices) as running:
+        await running.poll_round(30.0)
+        assert running.network.polls == []
+        running.broker.incoming.put_nowait(request("start_monitoring", b'{"commandId": "s2"}'))
+        await running.until(lambda: bool(running.network.polls))
+        assert rows(tmp_path, "SELECT monitoring_status FROM iot_device_status") == [("ACTIVE",)]
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "says"),
+    [
+        ("stop_monitoring", request("stop_monitoring", b'{"commandId": "x"}', retain=True), "retained"),
+        ("stop_monitoring", request("stop_monitoring", b"{"), "not JSON"),
+        ("set_value_to_point", request("set_value_to_point", b'{"commandId": "x"}'), "not available"),
+        ("dance", request("dance", b'{"commandId": "x"}'), "no command"),
+    ],
+)
+async def test_a_bad_command_is_refused_with_a_reason_and_the_gateway_goes_on(tmp_path, database, name, message, says):
+    async with running_gateway(database, tmp_path, [configured(7, (AI, 1))]) as running:
+        running.broker.incoming.put_nowait(message)
+        await running.until(lambda: bool(running.on(f"command/{name}/response")))
+        answer = running.on(f"command/{name}/response")[0]
+        assert (answer["success"], answer["state"]) == (False, "rejected")
+        assert says in answer["message"]
+        await running.until(lambda: running.broker.acknowledged == [message])
+        await running.poll_round()
+        assert running.network.polls
+
+
+async def test_get_config_discovers_keeps_uploads_and_polls_what_it_found(tmp_path, database, upload_server):
+    async with running_gateway(database, tmp_path, []) as running:
+        address = DeviceAddress(host="10.0.0.9")
+        running.network.found = [FoundDevice(address=address, instance=9, vendor_id=8, max_apdu=1476, segmentation="none")]
+        objects = (ObjectIdentifier(type=AI, instance=1), ObjectIdentifier(type=BV, instance=1))
+        running.network.objects = {9: ObjectList(objects=objects, other=1, complete=True)}
+        running.broker.incoming.put_nowait(
+            request("get_config", upload_server.command(controllers=[("10.0.0.9", 9, "c9"), ("10.0.0.8", 8, "c8")]))
+        )
+        await running.until(lambda: bool(running.on("command/get_config/response")))
+        answer = running.on("command/get_config/response")[0]
+        assert answer["success"] is True
+        assert answer["controllers"]["c9"] == {"success": True, "points": 2, "message": "2 points"}
+        assert answer["controllers"]["c8"]["success"] is False
+        authorization, body = upload_server.requests[0]
+        assert authorization == "Bearer canary-token"
+        keys = dict(rows(tmp_path, "SELECT bacnet_object_type, iot_device_point_id FROM controller_points"))
+        assert [(o["type"], o["iot_device_point_id"]) for o in body["config"][0]["object_list"]] == [
+            ("analogInput", keys["ANALOG_INPUT"]),
+            ("binaryValue", keys["BINARY_VALUE"]),
+        ]
+        await running.poll_round()
+        assert {device for _, device, _ in running.network.polls} == {9}
+    assert "canary-token" not in (tmp_path / "bms_bacnet.db").read_bytes().decode("latin-1")
+
+
+async def test_get_config_refuses_a_plain_http_url_to_another_machine(tmp_path, database):
+    async with running_gateway(database, tmp_path, []) as running:
+        body = b'{"urlToUploadConfig": "http://cloud.example/c", "jwtToken": "t", "iotDeviceControllers": []}'
+        running.broker.incoming.put_nowait(request("get_config", body))
+        await running.until(lambda: bool(running.on("command/get_config/response")))
+        answer = running.on("command/get_config/response")[0]
+        assert (answer["state"], "https" in answer["message"]) == ("rejected", True)
+
+
+async def test_a_controller_that_moved_keeps_its_points(tmp_path, database):
+    async with running_gateway(database, tmp_path, [configured(7, (AI, 1), (BV, 1))]) as running:
+        before = rows(tmp_path, "SELECT id, iot_device_point_id FROM controller_points ORDER BY id")
+        await running.monitor.reconfigure([configured(7, (AI, 1), (BV, 1), host="10.9.9.9")])
+        assert rows(tmp_path, "SELECT id, iot_device_point_id FROM controller_points ORDER BY id") == before
+        assert rows(tmp_path, "SELECT DISTINCT controller_ip_address FROM controller_points") == [("10.9.9.9",)]
+
+
+async def test_the_heartbeat_reports_devices_points_and_backlog(tmp_path, database):
+    async with running_gateway(database, tmp_path, [configured(7, (AI, 1), (BV, 1)), configured(8, (AI, 1))]) as running:
+        running.network.silent.add(8)
+        await running.poll_round(40.0)
+        await running.until(lambda: len(running.on("status/heartbeat")) >= 2)
+        heartbeat = running.on("status/heartbeat")[-1]
+        assert (heartbeat["bacnet_devices_connected"], heartbeat["bacnet_points_monitored"]) == (1, 3)
+        assert (heartbeat["monitoring_status"], heartbeat["mqtt_connection_status"]) == ("active", "connected")
+        assert heartbeat["boot"] == 1
+
+
+async def test_a_clean_stop_delivers_what_was_read_and_says_offline(tmp_path, database):
+    async with running_gateway(database, tmp_path, [configured(7, (AI, 1))]) as running:
+        await running.poll_round(1.0)
+    assert rows(tmp_path, "SELECT count(*) FROM outbox") == [(0,)]
+    last = running.on("status/update")[-1]
+    assert (last["state"], last["reason"]) == ("offline", "shutdown")
