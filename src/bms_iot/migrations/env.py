@@ -1,6 +1,6 @@
 """Where Alembic enters; everything is in `bms_iot.schema`."""
 
 from bms_iot import models, settings
-from bms_iot.schema import machine
+from bms_iot.schema.machine import run
 
-machine.run(metadata=models.metadata(), database_url=settings.database_url)
+run(metadata=models.metadata(), database_url=settings.database_url)
