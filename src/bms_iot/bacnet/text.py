@@ -7,6 +7,10 @@ from bms_iot.bacnet import names
 from bms_iot.bacnet.codec import BitString, Constructed, ContextValue, Date, Double, ObjectId, RawValue, Time, Value
 
 _FLOAT32 = struct.Struct("<f")
+SMALLEST_NORMAL = 2.0**-126
+_NORMAL_DIGITS = (6, 7, 8)
+"""Six digits always survive in a normal float32, so fewer are found by dropping zeros; denormal ones have fewer."""
+_ALL_DIGITS = tuple(range(1, 9))
 
 
 def number_text(value: float) -> str:
@@ -23,7 +27,7 @@ def number_text(value: float) -> str:
 def _shortest(value: float) -> float:
     """The decimal of the fewest digits that is the same float32; nine always are (IEEE 754)."""
     packed = _FLOAT32.pack(value)
-    for digits in (6, 7, 8):
+    for digits in _NORMAL_DIGITS if abs(value) >= SMALLEST_NORMAL else _ALL_DIGITS:
         candidate = float(f"{value:.{digits}g}")
         try:
             if _FLOAT32.pack(candidate) == packed:
