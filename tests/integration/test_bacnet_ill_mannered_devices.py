@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
 from bms_iot.bacnet import BacnetNetwork
-from bms_iot.domain.points import DeviceAddress
+from bms_iot.domain.points import DeviceAddress, ObjectIdentifier, ObjectType
 from bms_iot.domain.readings import Quality, ReadingError
 from bms_iot.errors import DeviceRefused, DeviceUnreachable, MalformedReply, TransportError
 from tests.integration.bacnet_responder import (
@@ -231,6 +232,31 @@ async def test_a_device_that_drops_big_requests_is_asked_for_less() -> None:
         assert ours.counters.timeouts == timeouts
 
 
+async def test_a_device_that_drops_every_read_property_multiple_is_read_property_by_property() -> None:
+    def drop(device: Responder, request: Request) -> Sequence[bytes]:
+        return [] if request.service == 14 else polite(device, request)
+
+    async with Responder(analogs(30), behaviour=drop) as device, network() as ours:
+        readings = await ours.read_points(device.device, device.points())
+        assert [reading.present_value for reading in readings] == [str(instance) for instance in range(1, 31)]
+        assert ours.counters.timeouts == 2
+        await ours.read_points(device.device, device.points())
+        assert ours.counters.timeouts == 2
+
+
+async def test_a_property_the_device_never_answers_for_costs_a_bounded_time() -> None:
+    def drop(device: Responder, request: Request) -> Sequence[bytes]:
+        return [] if ((2, 50), 85, None) in request.asked else polite(device, request)
+
+    async with Responder(analogs(100), behaviour=drop) as device, network(timeout_seconds=0.05) as ours:
+        async with asyncio.timeout(5):
+            first = await ours.read_points(device.device, device.points())
+            for _ in range(3):
+                last = await ours.read_points(device.device, device.points())
+    assert sum(reading.quality is Quality.GOOD for reading in first) >= 30
+    assert [reading.point_id for reading in last if reading.quality is not Quality.GOOD] == [49]
+
+
 async def test_a_device_that_falls_silent_in_the_middle_leaves_the_rest_bad() -> None:
     def first_only(device: Responder, request: Request) -> Sequence[bytes]:
         return polite(device, request) if len(device.requests) == 1 else []
@@ -397,6 +423,36 @@ async def test_an_address_that_is_no_ipv4_address_is_unreachable_without_looking
     async with Responder(analogs(1)) as device, network() as ours:
         with pytest.raises(DeviceUnreachable, match="IPv4"):
             await ours.who_is(address=DeviceAddress(host="2001:0a", port=device.port), wait_seconds=0.1)
+
+
+@pytest.mark.parametrize("port", [-1, 0, 65_536])
+async def test_a_port_that_cannot_be_is_unreachable(port: int) -> None:
+    async with network() as ours:
+        with pytest.raises(DeviceUnreachable, match="port"):
+            await ours.who_is(address=DeviceAddress(host="127.0.0.1", port=port), wait_seconds=0.1)
+
+
+async def test_instances_that_cannot_be_are_bad_readings_and_unreachable_devices() -> None:
+    async with Responder(analogs(2)) as device, network() as ours:
+        impossible = ObjectIdentifier(type=ObjectType.ANALOG_VALUE, instance=2**22)
+        good, bad = device.points()
+        readings = await ours.read_points(device.device, [good, replace(bad, object=impossible)])
+        with pytest.raises(DeviceUnreachable, match="instance"):
+            await ours.read_object_list(replace(device.device, instance=-1))
+        described = await ours.describe_objects(device.device, [impossible])
+    assert [reading.quality for reading in readings] == [Quality.GOOD, Quality.BAD]
+    assert described[0].name is None
+
+
+async def test_a_closed_network_says_so_and_can_be_opened_again() -> None:
+    async with Responder(analogs(1)) as device:
+        ours = BacnetNetwork(host="127.0.0.1", port=free_port(), clock=SystemClock())
+        for _ in range(2):
+            with pytest.raises(TransportError, match="closed"):
+                await ours.read_points(device.device, device.points())
+            async with ours:
+                (reading,) = await ours.read_points(device.device, device.points())
+            assert reading.present_value == "1"
 
 
 async def test_who_is_without_a_broadcast_address_says_so() -> None:

@@ -34,6 +34,7 @@ I_AM = 0
 WHO_IS = 8
 DEVICE_OBJECT = 8
 WILDCARD_INSTANCE = 0x3FFFFF
+"""The highest instance, which no object has: 22 bits set."""
 
 MAX_APDU = 1476
 """The largest APDU of BACnet/IP, which is what we accept; its code in a request is 5 (clause 20.1.2.5)."""

@@ -125,6 +125,7 @@ class Client:
         await self.port.__aexit__(kind, error, traceback)
         if self._sweep is not None:
             self._sweep.cancel()
+        self._loop, self._sweep, self._fresh = None, None, 0
         open_transactions = [*self._on_the_way, *(t for peer in self._peers.values() for t in peer.waiting)]
         self._peers.clear()
         self._turns.clear()
@@ -163,7 +164,12 @@ class Client:
         raise refusal(station, answer)
 
     def submit(self, station: Station, apdu: bytes, done: Callable[[Outcome], None], *, tries: int | None = None) -> Transaction:
-        """Queue a confirmed request; `done` is called once, with its answer or with the error it ended in. It must not raise."""
+        """Queue a confirmed request; `done` is called once, with its answer or the error it ended in, and must not raise.
+
+        Raises TransportError when the port is closed.
+        """
+        if self._loop is None:
+            raise TransportError("the BACnet port is closed")
         frame = bytearray(frame_unicast(apdu))
         tries = max(1, self.tries if tries is None else tries)
         transaction = Transaction(
@@ -213,7 +219,7 @@ class Client:
         transaction.stale_at = transaction.deadline - self.timeout_seconds + FRESH_SECONDS
 
     def _send(self, transaction: Transaction) -> None:
-        assert self._loop is not None, "used outside its context"
+        assert self._loop is not None, "nothing is sent when closed"
         transaction.tries_left -= 1
         transaction.deadline = self._loop.time() + self.timeout_seconds
         transaction.send_error = self.port.send(transaction.frame, transaction.station.host, transaction.station.port)
@@ -222,7 +228,7 @@ class Client:
 
     def _expire(self) -> None:
         """Retry or give up what is overdue; runs only while something is on its way."""
-        assert self._loop is not None, "used outside its context"
+        assert self._loop is not None, "nothing is sent when closed"
         self._sweep = None
         now = self._loop.time()
         for transaction in tuple(self._on_the_way):

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from bms_iot.bacnet import names
-from bms_iot.bacnet.apdu import PropertyReference
+from bms_iot.bacnet.apdu import WILDCARD_INSTANCE, PropertyReference
 from bms_iot.bacnet.codec import BitString, Date, ObjectId, Time, Value
 from bms_iot.bacnet.optional import OPTIONAL_NUMBERS, NoValue, optional_value
 from bms_iot.bacnet.poller import NOT_ANSWERED, Outcome
@@ -35,7 +35,9 @@ Outcomes = Mapping[PropertyReference, Outcome]
 
 
 def references_of(point: Point, *, optional: bool) -> list[PropertyReference]:
-    """What to ask for to make a reading of `point`."""
+    """What to ask for to make a reading of `point`; nothing when no object can have such an instance."""
+    if not 0 <= point.object.instance <= WILDCARD_INSTANCE:
+        return []
     identifier = ObjectId(point.object.type.number, point.object.instance)
     references = [PropertyReference(identifier, number) for number in VALUE_PROPERTIES]
     if optional:

@@ -9,6 +9,7 @@ from bms_iot.bacnet.apdu import (
     DEVICE_OBJECT,
     I_AM,
     SEGMENTATION,
+    WILDCARD_INSTANCE,
     IAm,
     PropertyReference,
     PropertyValues,
@@ -147,6 +148,7 @@ async def _read_one(client: Client, station: Station, reference: PropertyReferen
     try:
         result = decode_read_property_ack(parameters)
     except DecodeError as error:
+        client.counters.malformed += 1
         raise MalformedReply(f"{station} answered with something undecodable: {error}") from error
     if result.reference != reference or not isinstance(result.outcome, tuple):
         raise MalformedReply(f"{station} answered with another property than was asked for")
@@ -173,6 +175,7 @@ async def describe_objects(
     references = [
         PropertyReference(ObjectId(wanted.type.number, wanted.instance), number)
         for wanted in objects
+        if 0 <= wanted.instance <= WILDCARD_INSTANCE
         for number in (OBJECT_NAME, DESCRIPTION, UNITS)
         if number != UNITS or wanted.type.is_analog
     ]

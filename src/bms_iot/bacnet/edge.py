@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
+from bms_iot.bacnet.apdu import WILDCARD_INSTANCE
 from bms_iot.bacnet.client import Client
 from bms_iot.bacnet.convert import references_of, to_reading
 from bms_iot.bacnet.counters import Counters
@@ -98,12 +99,17 @@ class BacnetNetwork:
         return [to_reading(point, answers.outcomes, answers.arrived_at(point.object, now), optional=optional) for point in points]
 
     def _known(self, device: Device) -> tuple[Station, Profile]:
+        """Raises DeviceUnreachable for what no device can be."""
+        if not 0 <= device.instance <= WILDCARD_INSTANCE:
+            raise DeviceUnreachable(f"{device.instance} is no device instance", hint="device instances are 0 to 4194302")
         station = _station(device.address)
         return station, self._profiles.of(station, asyncio.get_running_loop().time())
 
 
 def _station(address: DeviceAddress) -> Station:
-    """Where a device is reached. Raises DeviceUnreachable for what is no IPv4 address: names are never looked up."""
+    """Where a device is reached. Raises DeviceUnreachable for what is no IPv4 address or port: names are never looked up."""
+    if not 1 <= address.port <= 65_535:
+        raise DeviceUnreachable(f"{address} has no UDP port", hint="ports are 1 to 65535, for BACnet nearly always 47808")
     try:
         return Station(str(ipaddress.IPv4Address(address.host)), address.port)
     except ValueError:

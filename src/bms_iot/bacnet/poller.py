@@ -4,7 +4,7 @@
 - An Abort, a Reject or an Error for a whole batch: halve the budget, ask for the two halves.
 - Silence: one ReadProperty as the last try. When that is answered the batch was too big.
 - A malformed answer: ask for the two halves, so that one object cannot spoil the others.
-- Unrecognized service, or refusal of the smallest batch by a device that never answered one: ReadProperty from then on.
+- Unrecognized service, or a device that never answered one and is silent twice or refuses the smallest batch: ReadProperty only.
 """
 
 import asyncio
@@ -35,11 +35,13 @@ from bms_iot.bacnet.network import Station
 from bms_iot.bacnet.profile import REPLY_HEADER_OCTETS, Profile, estimate
 from bms_iot.domain.points import ObjectIdentifier
 from bms_iot.domain.readings import ReadingError
-from bms_iot.errors import BacnetError, DeviceUnreachable, MalformedReply
+from bms_iot.errors import DeviceUnreachable, MalformedReply, TransportError
 
 UNRECOGNIZED_SERVICE = 9
 MAX_SILENCES = 3
-"""So many batches may end in silence before the rest of the device's properties is not asked for any more."""
+"""So many requests may end in silence before the rest of the device's properties is not asked for any more."""
+MAX_DROPPED = 6
+"""So many batches may go unanswered by a device that answers single properties, before the rest waits for the next time."""
 MAX_MALFORMED = 16
 
 UNKNOWN_PROPERTY = ReadingError(error_class="property", error_code="unknown-property")
@@ -87,8 +89,9 @@ class _Job:
         self._waiting: deque[Batch] = deque()
         self._asked_again: set[PropertyReference] = set()
         self._silences = 0
+        self._dropped = 0
         self._malformed = 0
-        self._failure: BacnetError | None = None
+        self._failure: DeviceUnreachable | TransportError | None = None
 
     async def run(self, references: Sequence[PropertyReference]) -> None:
         absent = self._profile.absent
@@ -102,7 +105,7 @@ class _Job:
             await self._work()
         else:
             await asyncio.gather(*(self._work() for _ in range(self._client.in_flight_per_device)))
-        if self._failure is not None:
+        if isinstance(self._failure, TransportError) or (self._failure is not None and not self.answers.arrived):
             raise self._failure
 
     async def _work(self) -> None:
@@ -112,7 +115,7 @@ class _Job:
                 await self._ask(batch)
             except DeviceUnreachable as error:
                 self._fall_silent(batch, error)
-            except BacnetError as error:  # our own port
+            except TransportError as error:
                 self._failure = error
                 self._waiting.clear()
 
@@ -160,8 +163,13 @@ class _Job:
             await self._ask_one(batch[0], tries=1)
         except DeviceUnreachable:
             raise silence from None
+        self._dropped += 1
+        if self._dropped > 1 and not self._profile.rpm_proven:
+            self._profile.has_rpm = False
         self._profile.shrink(_octets(batch))
         self._halve(batch[1:])
+        if self._dropped >= MAX_DROPPED:
+            self._give_up()
 
     async def _ask_one(self, reference: PropertyReference, *, tries: int | None = None) -> None:
         """ReadProperty. Raises DeviceUnreachable."""
@@ -175,7 +183,8 @@ class _Job:
             result = decode_read_property_ack(answer.parameters)
             if result.reference != reference:
                 raise DecodeError("another property than was asked for")
-        except (MalformedReply, DecodeError):
+        except (MalformedReply, DecodeError) as error:
+            self._client.counters.malformed += isinstance(error, DecodeError)
             self._settle(reference, MALFORMED)
             return
         self._settle(reference, _outcome(result.outcome))
@@ -240,10 +249,12 @@ class _Job:
         self._silences += 1
         for reference in batch:
             self.answers.outcomes[reference] = TIMED_OUT
-        if self.answers.arrived and self._silences < MAX_SILENCES:
-            return
         if not self.answers.arrived:
             self._failure = error
+        if self._failure is not None or self._silences >= MAX_SILENCES:
+            self._give_up()
+
+    def _give_up(self) -> None:
         for rest in self._waiting:
             self.answers.outcomes.update(dict.fromkeys(rest, TIMED_OUT))
         self._waiting.clear()
