@@ -289,6 +289,11 @@ def decode_read_property_multiple_ack(parameters: bytes) -> list[PropertyResult]
 def _decode_results(octets: bytes, at: int, identifier: ObjectId, results: list[PropertyResult]) -> int:
     """Append the properties of one object up to its closing tag; the place after it."""
     while True:
+        if octets[at : at + 3 : 2] == b"\x29\x4e":  # the usual: a property of one octet, no index, a value
+            reference = PropertyReference(identifier, octets[at + 1])
+            values, at = decode_until(octets, at + 3, 4)
+            results.append(PropertyResult(reference, values))
+            continue
         tag = read_tag(octets, at)
         if tag.length == CLOSING and tag.number == 1:
             return tag.start

@@ -191,7 +191,13 @@ def decode_until(octets: bytes, at: int, closing: int, depth: int = 0) -> tuple[
             raise DecodeError(f"the closing tag {closing} is missing")
         if octets[at] == short:
             return tuple(values), at + 1
-        if octets[at] & 0x0F == 0x0F:
+        first = octets[at]
+        if first < 0xF0 and first & 0x0F < 5 and first >> 4 != 1 and (end := at + 1 + (first & 0x07)) <= size:
+            # The usual short application-tagged value, without the general way's cost.
+            values.append(_decode_primitive(first >> 4, octets[at + 1 : end]))
+            at = end
+            continue
+        if first & 0x0F == 0x0F:
             tag = read_tag(octets, at)
             if tag.number != closing:
                 raise DecodeError(f"closing tag {tag.number} at octet {at} where {closing} is due")
