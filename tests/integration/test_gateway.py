@@ -1,14 +1,17 @@
 """The gateway's verbs together, over a real database."""
 
+import json
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from bms_iot.domain.points import DeviceAddress, ObjectIdentifier, ObjectType
 from bms_iot.domain.ports import FoundDevice, Message, ObjectList
 from bms_iot.errors import PublishRefused
-from tests.databases import fresh_database
+from bms_iot.storage.database import open_database
+from tests.databases import fresh_database, make_database
 from tests.integration.gateways import BASE, configured, running_gateway
 
 AI, BV = ObjectType.ANALOG_INPUT, ObjectType.BINARY_VALUE
@@ -202,3 +205,23 @@ async def test_a_clean_stop_delivers_what_was_read_and_says_offline(tmp_path, da
     assert rows(tmp_path, "SELECT count(*) FROM outbox") == [(0,)]
     last = running.on("status/update")[-1]
     assert (last["state"], last["reason"]) == ("offline", "shutdown")
+
+
+async def test_points_an_upgrade_gave_a_new_id_are_announced_once(tmp_path):
+    fixture = Path(__file__).parent.parent / "migration" / "legacy" / "moved_and_shared.sql"
+    with closing(sqlite3.connect(tmp_path / "bms_bacnet.db")) as connection:
+        connection.executescript(fixture.read_text(encoding="utf-8"))
+    async with open_database(make_database(tmp_path)) as database:
+        async with running_gateway(database, tmp_path, []) as running:
+            await running.gateway.beat.announce_online()
+            await running.gateway.beat.announce_online()
+        updates = [
+            (json.loads(payload), retain) for topic, payload, retain in running.broker.published if topic.endswith("status/update")
+        ]
+    announced = [update for update, retain in updates if "rekeyed" in update]
+    assert len(announced) == 1
+    assert len(announced[0]["rekeyed"]) == 5
+    assert {entry["old"] for entry in announced[0]["rekeyed"]} == {"b0000000-0000-0000-0000-000000000000"}
+    assert [(update["state"], retain) for update, retain in updates] == [
+        ("online", False), ("online", True), ("online", True), ("offline", True),
+    ]  # fmt: skip

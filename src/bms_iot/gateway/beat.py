@@ -2,8 +2,10 @@
 
 import asyncio
 import dataclasses
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 
 import structlog
 
@@ -16,6 +18,7 @@ from bms_iot.gateway.clock import is_synchronized
 from bms_iot.gateway.state import GatewayState
 from bms_iot.mqtt.payload import encode_heartbeat, encode_status
 from bms_iot.mqtt.topics import Topics
+from bms_iot.storage.announcements import Rekeyed, mark_announced, unannounced
 from bms_iot.storage.configuration import save_status
 from bms_iot.storage.database import Database
 from bms_iot.storage.outbox import Outbox
@@ -23,6 +26,9 @@ from bms_iot.storage.outbox import Outbox
 log = structlog.get_logger()
 
 CHANGES_AT_MOST_EVERY_SECONDS = 1.0
+REKEYED_AT_ONCE = 200
+"""About 60 kB, half of the broker's usual maximum packet."""
+NOTHING_MORE: Mapping[str, object] = MappingProxyType({})
 
 
 class Beat:
@@ -67,9 +73,17 @@ class Beat:
             self._state.changed.clear()
 
     async def announce_online(self) -> None:
-        """Publish the retained `online`; called on each connect. A lost connection leaves it to the next one."""
+        """Publish the retained `online`; called on each connect. A lost connection leaves it to the next one.
+
+        Before it, not retained and once for ever, the points whose id an upgrade had to change.
+        """
         self._state.changed.set()
         try:
+            while rekeyed := await self._unannounced():
+                payload = self._online({"rekeyed": [entry.detail for entry in rekeyed]})
+                await self._broker.publish(self._topics.status_update, payload)
+                async with self._database.transaction() as connection:
+                    await mark_announced(connection, rekeyed, self._clock.now())
             await self._broker.publish(self._topics.status_update, self._online(), retain=True)
         except BrokerError as error:
             log.warning("online_not_announced", reason=str(error))
@@ -91,7 +105,11 @@ class Beat:
         except BrokerError as error:
             log.warning("offline_not_announced", reason=str(error))
 
-    def _online(self) -> bytes:
+    async def _unannounced(self) -> list[Rekeyed]:
+        async with self._database.snapshot() as connection:
+            return await unannounced(connection, REKEYED_AT_ONCE)
+
+    def _online(self, details: Mapping[str, object] = NOTHING_MORE) -> bytes:
         state = self._state
         return encode_status(
             state="online",
@@ -100,7 +118,7 @@ class Beat:
             boot=state.boot,
             version=state.version,
             schema_revision=state.schema_revision,
-            details={"started_at": state.started_at},
+            details={"started_at": state.started_at, **details},
         )
 
     async def _measure(self) -> Heartbeat:
