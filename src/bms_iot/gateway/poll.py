@@ -11,7 +11,7 @@ from bms_iot.domain.points import Device, Point
 from bms_iot.domain.ports import Clock, ControllerNetwork
 from bms_iot.domain.readings import Quality, Reading, ReadingError
 from bms_iot.domain.schedule import Pace, Turn
-from bms_iot.errors import DeviceRefused, DeviceUnreachable, MalformedReply
+from bms_iot.errors import BacnetError
 from bms_iot.gateway.state import GatewayState
 from bms_iot.gateway.store import Store
 
@@ -79,7 +79,7 @@ class Poll:
         self._state.poll_lag_seconds = max(0.0, now - turn.due) if not turn.failures else self._state.poll_lag_seconds
         try:
             readings = await self._network.read_points(device, points, optional=with_optional)
-        except (DeviceUnreachable, DeviceRefused, MalformedReply) as error:
+        except BacnetError as error:
             next_turn = await self._silent(device, turn, error)
         else:
             await self._store.put(readings)
@@ -91,7 +91,7 @@ class Poll:
         if device in self._turns:
             self._turns[device] = next_turn
 
-    async def _silent(self, device: Device, turn: Turn, error: Exception) -> Turn:
+    async def _silent(self, device: Device, turn: Turn, error: BacnetError) -> Turn:
         if not turn.failures:
             log.warning("device_silent", device=device.instance, address=str(device.address), reason=str(error))
             now = self._clock.now()
