@@ -9,6 +9,7 @@ import pytest
 
 from bms_iot.bacnet import BacnetNetwork
 from bms_iot.domain.points import DeviceAddress, ObjectIdentifier, ObjectType
+from bms_iot.domain.ports import ControllerNetwork
 from bms_iot.domain.readings import Quality, ReadingError
 from bms_iot.errors import DeviceRefused, DeviceUnreachable, MalformedReply, TransportError
 from tests.integration.bacnet_responder import (
@@ -49,9 +50,14 @@ def analogs(count: int) -> Objects:
     return {(2, instance): analog(float(instance)) for instance in range(1, count + 1)}
 
 
+def as_the_gateway_sees_it(ours: BacnetNetwork) -> ControllerNetwork:
+    """Checked by the type checker: the client is what the gateway asks for."""
+    return ours
+
+
 async def test_reads_every_point_in_order_with_the_value_of_its_own_object() -> None:
     async with Responder(analogs(100)) as device, network() as ours:
-        readings = await ours.read_points(device.device, device.points())
+        readings = await as_the_gateway_sees_it(ours).read_points(device.device, device.points())
     assert [reading.point_id for reading in readings] == list(range(100))
     assert [reading.present_value for reading in readings] == [str(instance) for instance in range(1, 101)]
     assert {reading.quality for reading in readings} == {Quality.GOOD}
@@ -165,6 +171,26 @@ async def test_a_datagram_shorter_than_it_says_fails_its_request_at_once() -> No
         async with asyncio.timeout(5):
             readings = await ours.read_points(device.device, device.points())
     assert {reading.quality for reading in readings} == {Quality.BAD}
+
+
+@pytest.mark.parametrize("datagram", [b"\x81", b"\x81\x0a\x00\x06\x01\x00", b"\x00" * 30])
+async def test_an_answer_of_which_nothing_is_left_fails_the_request_at_once(datagram: bytes) -> None:
+    async with Responder(analogs(1), behaviour=lambda d, r: [datagram]) as device, network(timeout_seconds=30) as ours:
+        async with asyncio.timeout(5):
+            (reading,) = await ours.read_points(device.device, device.points())
+    assert reading.quality is Quality.BAD
+
+
+async def test_a_value_too_long_for_one_answer_is_asked_for_once() -> None:
+    objects = analogs(3)
+    objects[2, 2][351] = text("x" * 80) * 3
+    async with Responder(objects, max_apdu=206) as device, network() as ours:
+        first = await ours.read_points(device.device, device.points(), optional=True)
+        device.requests.clear()
+        second = await ours.read_points(device.device, device.points(), optional=True)
+    assert {reading.quality for reading in (*first, *second)} == {Quality.GOOD}
+    assert first[1].optional == {}
+    assert 351 not in {number for request in device.requests for _, number, _ in request.asked}
 
 
 async def test_one_object_with_a_malformed_value_does_not_spoil_the_others() -> None:

@@ -323,13 +323,17 @@ class Client:
         return transaction
 
     def _fail_malformed(self, packet: Packet) -> None:
-        """Fail the request that a damaged answer was for, when the answer still says so."""
+        """Fail the request that a damaged answer was for: the one it still names, else the only one there is."""
         self.counters.malformed += 1
-        invoke_id = invoke_id_of(packet.apdu)
         peer = self._peers.get(packet.station)
-        transaction = None if peer is None or invoke_id is None else peer.in_flight.get(invoke_id)
-        if peer is not None and transaction is not None and invoke_id is not None:
-            peer.answered.append(invoke_id)
+        if peer is None:
+            return
+        invoke_id = invoke_id_of(packet.apdu)
+        if invoke_id is None and len(peer.in_flight) == 1:
+            (invoke_id,) = peer.in_flight
+        transaction = None if invoke_id is None else peer.in_flight.get(invoke_id)
+        if transaction is not None:
+            peer.answered.append(transaction.invoke_id)
             self._finish(transaction, MalformedReply(f"the answer of {packet.station} is cut off or longer than it says"))
 
 

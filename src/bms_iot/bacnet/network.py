@@ -42,7 +42,10 @@ class Station(NamedTuple):
 
 
 class Packet(NamedTuple):
-    """An APDU and who sent it; `intact` is false when the datagram is shorter or longer than it says."""
+    """An APDU and who sent it; `intact` is false when the datagram is shorter or longer than it says.
+
+    What is no BACnet/IP at all is delivered as well, with an empty APDU, since it may be what is left of an answer.
+    """
 
     station: Station
     apdu: bytes
@@ -211,8 +214,7 @@ class UdpPort:
             try:
                 packet = parse_datagram(datagram, host, port)
             except DecodeError:
-                counters.malformed += 1
-                continue
+                packet = Packet(Station(host, port), b"", False)
             if packet is None:
                 counters.ignored += 1
                 continue

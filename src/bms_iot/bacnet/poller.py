@@ -47,6 +47,11 @@ MAX_MALFORMED = 16
 UNKNOWN_PROPERTY = ReadingError(error_class="property", error_code="unknown-property")
 TIMED_OUT = ReadingError(error_class="communication", error_code="timeout")
 MALFORMED = ReadingError(error_class="communication", error_code="malformed-message")
+TOO_LONG = tuple(
+    ReadingError(error_class="abort", error_code=code)
+    for code in ("buffer-overflow", "segmentation-not-supported", "apdu-too-long")
+)
+"""A single value that the device cannot send in one piece; it will not next time either."""
 NOT_ANSWERED = ReadingError(error_class="services", error_code="missing-required-parameter")
 
 Outcome: TypeAlias = PropertyValues | ReadingError
@@ -242,7 +247,7 @@ class _Job:
     def _settle(self, reference: PropertyReference, outcome: Outcome) -> None:
         self.answers.outcomes[reference] = outcome
         self.answers.arrived[reference.object] = self._now()
-        if outcome == UNKNOWN_PROPERTY:
+        if outcome == UNKNOWN_PROPERTY or outcome in TOO_LONG:
             self._profile.lacks(reference)
 
     def _fall_silent(self, batch: Batch, error: DeviceUnreachable) -> None:
