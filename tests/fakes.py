@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from bms_iot.domain.points import Device, DeviceAddress, ObjectIdentifier, Point
 from bms_iot.domain.ports import Clock, FoundDevice, Message, ObjectDescription, ObjectList
-from bms_iot.domain.readings import Quality, Reading
+from bms_iot.domain.readings import OptionalValue, Quality, Reading
 from bms_iot.errors import BrokerUnavailable, DeviceUnreachable
 
 
@@ -16,6 +16,7 @@ class FakeNetwork:
 
     clock: Clock
     value: Callable[[Point], str] = lambda _point: "21.7"
+    optional: dict[str, OptionalValue] = field(default_factory=lambda: {"high_limit": 30.0})
     silent: set[int] = field(default_factory=set)
     found: list[FoundDevice] = field(default_factory=list)
     objects: dict[int, ObjectList] = field(default_factory=dict)
@@ -46,7 +47,7 @@ class FakeNetwork:
                 event_state="normal",
                 out_of_service=False,
                 reliability="no-fault-detected",
-                optional={"high_limit": 30.0} if optional else None,
+                optional=self.optional if optional else None,
             )
             for point in points
         ]
@@ -64,7 +65,8 @@ class FakeBroker:
         self.acknowledged: list[Message] = []
         self.incoming: asyncio.Queue[Message] = asyncio.Queue()
         self.arrived = asyncio.Event()
-        self.fail_next: Exception | None = None
+        self.fail_next: dict[str, Exception] = {}
+        """Last level of a topic → what its next message is refused with."""
         self._connected = asyncio.Event()
         if is_connected:
             self._connected.set()
@@ -86,8 +88,7 @@ class FakeBroker:
         await asyncio.sleep(0)
         if not self.is_connected:
             raise BrokerUnavailable("the broker is away")
-        if self.fail_next is not None:
-            error, self.fail_next = self.fail_next, None
+        if error := self.fail_next.pop(topic.rsplit("/", 1)[-1], None):
             raise error
         self.published.append((topic, payload, retain))
         self.arrived.set()

@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import structlog
 from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bms_iot import __version__
 from bms_iot.bacnet import BacnetNetwork
@@ -78,7 +79,7 @@ async def _compose(
     await outbox.open()
     store = Store(
         database=database, outbox=outbox, image=image, clock=clock, state=state,
-        image_interval=settings.polling.image_interval_seconds,
+        image_interval=settings.polling.image_interval_seconds, max_payload_bytes=settings.mqtt.max_payload_bytes,
     )  # fmt: skip
     poll = Poll(network=readers, store=store, clock=clock, pace=_pace(settings), state=state)
     monitor = Monitor(database=database, image=image, poll=poll, clock=clock, state=state)
@@ -153,19 +154,19 @@ async def open_readers(settings: Settings) -> AsyncIterator[Readers]:
 
 async def save_discovered(settings: Settings, discovered: Sequence[Discovered]) -> int:
     """Add what was discovered to the configuration; the answer is how many points it has then. The schema must be at head."""
-    async with open_database(settings.url) as database, database.transaction() as connection:
+
+    async def add(connection: AsyncConnection) -> int:
         known = await load_configuration(connection)
         devices = merge(known, keep_known_controllers(discovered, known))
-        if not devices:
-            return 0
-        _, stored = await keep_configuration(connection, devices, SystemClock().now())
-        return len(stored)
+        return len((await keep_configuration(connection, devices, SystemClock().now()))[1]) if devices else 0
+
+    async with open_database(settings.url) as database:
+        return await database.write(add)
 
 
 async def our_readers(settings: Settings, database: Database) -> list[Reader]:
     """The active readers the cloud configured, else the one of the settings."""
-    async with database.snapshot() as connection:
-        active = [reader for reader in await load_readers(connection) if reader.is_active]
+    active = [reader for reader in await database.read(load_readers) if reader.is_active]
     return active or [_settings_reader(settings)]
 
 
@@ -175,8 +176,8 @@ def _settings_reader(settings: Settings) -> Reader:
 
 async def missing_provisioning(settings: Settings) -> list[str]:
     """The keys without which the gateway cannot run; empty when it can."""
-    async with open_database(settings.url) as database, database.snapshot() as connection:
-        known = await load_deployment(connection)
+    async with open_database(settings.url) as database:
+        known = await database.read(load_deployment)
     missing = [] if settings.mqtt.host else ["mqtt.host"]
     return missing + [key for key in IDENTIFIERS if known is None and getattr(settings, key) is None]
 
@@ -200,22 +201,24 @@ async def _deployment(settings: Settings, database: Database, clock: Clock) -> D
     """Who we are: what the settings say, else what the database knows; the database follows the settings."""
     if missing := await missing_provisioning(settings):
         raise _not_provisioned(missing)
-    async with database.transaction() as connection:
-        known = await load_deployment(connection)
-        wanted = Deployment(**{key: getattr(settings, key) or getattr(known, key) for key in IDENTIFIERS})
-        if wanted != known:
-            await save_deployment(connection, wanted, clock.now())
-            log.info("deployment_set", organization_id=wanted.organization_id, site_id=wanted.site_id, device_id=wanted.device_id)
+    known = await database.read(load_deployment)
+    wanted = Deployment(**{key: getattr(settings, key) or getattr(known, key) for key in IDENTIFIERS})
+    if wanted != known:
+        await database.write(save_deployment, wanted, clock.now())
+        log.info("deployment_set", organization_id=wanted.organization_id, site_id=wanted.site_id, device_id=wanted.device_id)
     return wanted
 
 
 async def _boot(settings: Settings, database: Database, clock: Clock) -> int:
     """Number this start: above every number used before, also when the database was restored, replaced or wiped."""
     floor = BootFloor(settings.data_directory)
-    async with database.transaction() as connection:
+
+    async def number(connection: AsyncConnection) -> int:
         boot = await next_boot(connection, floor=floor.read(), version=__version__, now=clock.now())
         floor.write(boot)
-    return boot
+        return boot
+
+    return await database.write(number)
 
 
 def _pace(settings: Settings) -> Pace:

@@ -95,17 +95,18 @@ async def running_gateway(
     """The verbs wired together as the composition root wires them; cancelled on leaving."""
     clock, broker = VirtualClock(), FakeBroker(is_connected=connected)
     network = FakeNetwork(clock)
-    async with database.transaction() as connection:
-        boot = await next_boot(connection, floor=0, version="test", now=clock.now())
-        if devices:
-            await keep_configuration(connection, devices, clock.now())
+    boot = await database.write(next_boot, floor=0, version="test", now=clock.now())
+    if devices:
+        await database.write(keep_configuration, devices, clock.now())
     state = GatewayState(deployment=DEPLOYMENT, boot=boot, started_at=clock.now(), version="test", schema_revision="head")
     topics = Topics(organization_id="org_test", site_id="site", iot_device_id="gateway")
     outbox, image = Outbox(database, boot), CurrentImage()
     await outbox.open()
     async with Readers(lambda _reader: _opened(network)) as readers:
         await readers.use([Reader(id="r", host="10.0.0.1")])
-        store = Store(database=database, outbox=outbox, image=image, clock=clock, state=state, image_interval=60.0)
+        store = Store(
+            database=database, outbox=outbox, image=image, clock=clock, state=state, image_interval=60.0, max_payload_bytes=131_072
+        )
         poll = Poll(
             network=readers,
             store=store,

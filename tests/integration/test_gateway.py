@@ -3,17 +3,23 @@
 import json
 import sqlite3
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert
 
 from bms_iot.domain.points import DeviceAddress, ObjectIdentifier, ObjectType
 from bms_iot.domain.ports import FoundDevice, Message, ObjectList
+from bms_iot.domain.readings import Quality, Reading
 from bms_iot.errors import PublishRefused
+from bms_iot.models.outbox import Outbox as OutboxTable
+from bms_iot.storage.compact import encode
 from bms_iot.storage.database import open_database
 from tests.databases import fresh_database, make_database
 from tests.integration.gateways import BASE, configured, running_gateway
 
+NOON = datetime(2026, 11, 22, 12, 0)  # noqa: DTZ001 - the tables hold naive UTC
 AI, BV = ObjectType.ANALOG_INPUT, ObjectType.BINARY_VALUE
 
 
@@ -26,6 +32,10 @@ async def database(tmp_path):
 def rows(tmp_path, query):
     with closing(sqlite3.connect(tmp_path / "bms_bacnet.db")) as connection:
         return connection.execute(query).fetchall()
+
+
+def reading(point_id):
+    return Reading(point_id=point_id, acquired_at=NOON.replace(tzinfo=UTC), present_value="1", quality=Quality.GOOD)
 
 
 def request(name, body, *, retain=False):
@@ -67,9 +77,9 @@ async def test_with_the_broker_away_readings_wait_in_order_and_none_is_lost(tmp_
 
 async def test_a_message_that_was_not_acknowledged_is_sent_again(tmp_path, database):
     async with running_gateway(database, tmp_path, [configured(7, (AI, 1))]) as running:
-        running.broker.fail_next = PublishRefused("quota exceeded", reason_code=0x97)
+        running.broker.fail_next["bulk"] = PublishRefused("quota exceeded", reason_code=0x97)
         await running.poll_round(1.0)
-        await running.until(lambda: running.broker.fail_next is None)
+        await running.until(lambda: not running.broker.fail_next)
         await running.poll_round(60.0)
         await running.until(lambda: running.outbox.messages == 0)
         seqs = [message["seq"] for message in running.bulk()]
@@ -225,3 +235,36 @@ async def test_points_an_upgrade_gave_a_new_id_are_announced_once(tmp_path):
     assert [(update["state"], retain) for update, retain in updates] == [
         ("online", False), ("online", True), ("online", True), ("offline", True),
     ]  # fmt: skip
+
+
+async def test_a_message_that_can_never_be_delivered_is_announced_as_a_gap_and_holds_nothing_up(tmp_path, database):
+    async def put(connection):
+        for seq, payload in ((1, b"garbage"), (2, encode([reading(point_id=4711)])), (3, b"")):
+            row = {"boot": 0, "seq": seq, "readings": 7, "payload": payload, "created_at": NOON, "first_at": NOON, "last_at": NOON}
+            await connection.execute(insert(OutboxTable).values(row))
+
+    await database.write(put)
+    async with running_gateway(database, tmp_path, [configured(7, (AI, 1))]) as running:
+        await running.poll_round(2.0)
+        await running.until(lambda: running.outbox.messages == 0 and len(running.bulk()) >= 4)
+    gaps = [message["gap"] for message in running.bulk() if "gap" in message]
+    assert [(gap["boot"], gap["first_seq"], gap["last_seq"], gap["readings"]) for gap in gaps] == [(0, n, n, 7) for n in (1, 2, 3)]
+    assert gaps[0]["first_at"] == "2026-11-22T12:00:00.000Z"
+
+
+async def test_a_message_too_large_for_the_broker_is_announced_as_a_gap(tmp_path, database):
+    async with running_gateway(database, tmp_path, [configured(7, (AI, 1))]) as running:
+        running.broker.fail_next["bulk"] = PublishRefused("packet too large", reason_code=0x95)
+        await running.poll_round(2.0)
+        await running.until(lambda: running.outbox.messages == 0 and bool(running.bulk()))
+        assert running.bulk()[0]["gap"]["first_seq"] == 1
+
+
+async def test_long_texts_make_smaller_messages(tmp_path, database):
+    async with running_gateway(database, tmp_path, [configured(7, *((AI, number) for number in range(40)))]) as running:
+        running.network.optional = {"event_message_texts": ["x" * 10_000] * 3}
+        await running.poll_round(2.0)
+        await running.until(lambda: running.outbox.messages == 0 and bool(running.bulk()))
+        sizes = [len(payload) for topic, payload, _ in running.broker.published if topic.endswith("/bulk")]
+        assert len(sizes) >= 10
+        assert max(sizes) <= 131_072

@@ -13,8 +13,7 @@ from bms_iot.storage.points import load_points
 async def published(path: Path) -> list[dict[str, Any]]:
     """The messages of `B/bulk`, in the order of (boot, seq), decoded; `octets` is their length."""
     async with open_database(f"sqlite+aiosqlite:///{path}") as database:
-        async with database.snapshot() as connection:
-            points = {stored.point.id: stored for stored in await load_points(connection)}
+        points = {stored.point.id: stored for stored in await database.read(load_points)}
         outbox = Outbox(database, boot=1)
         messages, after = [], (-1, 0)
         while stored := await outbox.following(after, limit=100):

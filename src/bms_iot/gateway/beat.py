@@ -18,7 +18,7 @@ from bms_iot.gateway.clock import is_synchronized
 from bms_iot.gateway.state import GatewayState
 from bms_iot.mqtt.payload import encode_heartbeat, encode_status
 from bms_iot.mqtt.topics import Topics
-from bms_iot.storage.announcements import Rekeyed, mark_announced, unannounced
+from bms_iot.storage.announcements import mark_announced, unannounced
 from bms_iot.storage.configuration import save_status
 from bms_iot.storage.database import Database
 from bms_iot.storage.outbox import Outbox
@@ -79,11 +79,10 @@ class Beat:
         """
         self._state.changed.set()
         try:
-            while rekeyed := await self._unannounced():
+            while rekeyed := await self._database.read(unannounced, REKEYED_AT_ONCE):
                 payload = self._online({"rekeyed": [entry.detail for entry in rekeyed]})
                 await self._broker.publish(self._topics.status_update, payload)
-                async with self._database.transaction() as connection:
-                    await mark_announced(connection, rekeyed, self._clock.now())
+                await self._database.write(mark_announced, rekeyed, self._clock.now())
             await self._broker.publish(self._topics.status_update, self._online(), retain=True)
         except BrokerError as error:
             log.warning("online_not_announced", reason=str(error))
@@ -104,10 +103,6 @@ class Beat:
             await self._broker.publish(self._topics.status_update, payload, retain=True)
         except BrokerError as error:
             log.warning("offline_not_announced", reason=str(error))
-
-    async def _unannounced(self) -> list[Rekeyed]:
-        async with self._database.snapshot() as connection:
-            return await unannounced(connection, REKEYED_AT_ONCE)
 
     def _online(self, details: Mapping[str, object] = NOTHING_MORE) -> bytes:
         state = self._state
@@ -155,16 +150,15 @@ class Beat:
         )
         if statuses == self._statuses:
             return
-        async with self._database.transaction() as connection:
-            await save_status(
-                connection,
-                self._state.deployment,
-                monitoring=heartbeat.monitoring_status,
-                mqtt=heartbeat.mqtt_connection_status,
-                bacnet=heartbeat.bacnet_connection_status,
-                payload=encode_heartbeat(heartbeat).decode(),
-                now=heartbeat.timestamp,
-            )
+        await self._database.write(
+            save_status,
+            self._state.deployment,
+            monitoring=heartbeat.monitoring_status,
+            mqtt=heartbeat.mqtt_connection_status,
+            bacnet=heartbeat.bacnet_connection_status,
+            payload=encode_heartbeat(heartbeat).decode(),
+            now=heartbeat.timestamp,
+        )
         self._statuses = statuses
 
 

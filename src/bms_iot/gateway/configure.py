@@ -83,8 +83,7 @@ class Configure:
 
     async def _use_readers(self, command: GetConfig) -> None:
         assert command.readers is not None
-        async with self._database.transaction() as connection:
-            await save_readers(connection, command.readers, self._state.deployment.device_id, self._clock.now())
+        await self._database.write(save_readers, command.readers, self._state.deployment.device_id, self._clock.now())
         if active := [reader for reader in command.readers if reader.is_active]:
             await self._readers.use(active)
 

@@ -1,11 +1,15 @@
 """The current image: the latest reading of each point and its optional properties, in memory and written behind."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from bms_iot.domain.points import Point
 from bms_iot.domain.readings import NO_OPTIONAL, OptionalValue, Reading
 from bms_iot.storage.points import ImageRow, StoredPoint
+
+BASE_WIRE_BYTES = 900
+"""The base columns of a point, with room for long names."""
 
 
 class CurrentImage:
@@ -16,6 +20,7 @@ class CurrentImage:
         self._optional: dict[int, Mapping[str, OptionalValue]] = {}
         self._latest: dict[int, Reading] = {}
         self._changed: set[int] = set()
+        self._wire_bytes: dict[int, int] = {}
         self.learn(stored)
 
     def __len__(self) -> int:
@@ -27,14 +32,21 @@ class CurrentImage:
             self._points[row.point.id] = row.point
             self._optional.setdefault(row.point.id, row.optional)
 
-    def point(self, point_id: int) -> Point:
-        return self._points[point_id]
+    def point(self, point_id: int) -> Point | None:
+        return self._points.get(point_id)
 
     def points(self) -> Sequence[Point]:
         return tuple(self._points.values())
 
     def optional(self, point_id: int) -> Mapping[str, OptionalValue]:
         return self._optional.get(point_id, NO_OPTIONAL)
+
+    def wire_bytes(self, point_id: int) -> int:
+        """About how many bytes a reading of this point has on the wire."""
+        size = self._wire_bytes.get(point_id)
+        if size is None:
+            size = self._wire_bytes[point_id] = BASE_WIRE_BYTES + len(json.dumps(dict(self.optional(point_id))).encode())
+        return size
 
     def apply(self, readings: Sequence[Reading]) -> list[Reading]:
         """Take over readings; the same come back, carrying only those optional properties that changed."""
@@ -47,6 +59,7 @@ class CurrentImage:
             changed = {name: value for name, value in reading.optional.items() if known.get(name) != value}
             if changed:
                 self._optional[point_id] = {**known, **changed}
+                self._wire_bytes.pop(point_id, None)
                 self._changed.add(point_id)
             reading = replace(reading, optional=changed or None)
         latest = self._latest.get(point_id)

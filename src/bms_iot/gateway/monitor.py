@@ -29,24 +29,17 @@ class Monitor:
 
     async def open(self) -> None:
         """Take up what was configured: the newest configuration, or every known point where there is none."""
-        async with self._database.transaction() as connection:
-            devices = await load_configuration(connection)
-            stored = await load_points(connection)
-            self._image.learn(stored)
-            if devices:
-                stored = await register(connection, devices, self._clock.now())
-            monitoring = await load_monitoring(connection)
+        known, planned, monitoring = await self._database.write(_take_up, self._clock.now())
+        self._image.learn(known)
         self._state.is_monitoring = monitoring is not MonitoringStatus.STOPPED
-        self._plan(stored)
+        self._plan(planned)
 
     async def configuration(self) -> list[ConfiguredDevice]:
-        async with self._database.snapshot() as connection:
-            return await load_configuration(connection)
+        return await self._database.read(load_configuration)
 
     async def reconfigure(self, devices: Sequence[ConfiguredDevice]) -> list[ConfiguredDevice]:
         """Keep this configuration (at least one device) and poll by it; it comes back with every point's key."""
-        async with self._database.transaction() as connection:
-            keyed, stored = await keep_configuration(connection, devices, self._clock.now())
+        keyed, stored = await self._database.write(keep_configuration, devices, self._clock.now())
         self._plan(stored)
         return keyed
 
@@ -57,8 +50,7 @@ class Monitor:
         await self._set(MonitoringStatus.STOPPED)
 
     async def _set(self, status: MonitoringStatus) -> None:
-        async with self._database.transaction() as connection:
-            await save_monitoring(connection, self._state.deployment, status, self._clock.now())
+        await self._database.write(save_monitoring, self._state.deployment, status, self._clock.now())
         self._state.is_monitoring = status is MonitoringStatus.ACTIVE
         self._state.changed.set()
         self._poll.resume()
@@ -71,6 +63,16 @@ class Monitor:
         self._poll.replan(plan)
         self._state.changed.set()
         log.info("monitoring_planned", devices=len(plan), points=len(stored), monitoring=self._state.is_monitoring)
+
+
+async def _take_up(
+    connection: AsyncConnection, now: datetime
+) -> tuple[list[StoredPoint], list[StoredPoint], MonitoringStatus | None]:
+    """Every known point, those to be polled, and whether monitoring was stopped."""
+    devices = await load_configuration(connection)
+    known = await load_points(connection)
+    planned = await register(connection, devices, now) if devices else known
+    return known, planned, await load_monitoring(connection)
 
 
 async def keep_configuration(

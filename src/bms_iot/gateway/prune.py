@@ -16,6 +16,5 @@ class Prune:
     async def run(self) -> None:
         """Prune until cancelled."""
         while True:
-            async with self._database.transaction() as connection:
-                await configuration.prune(connection)
+            await self._database.write(configuration.prune)
             await self._clock.sleep(EVERY_SECONDS)

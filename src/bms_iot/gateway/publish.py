@@ -6,11 +6,12 @@ from collections.abc import Sequence
 import structlog
 
 from bms_iot.domain.ports import Broker, Clock
-from bms_iot.errors import BrokerUnavailable, PublishRefused
+from bms_iot.errors import BrokerUnavailable, PublishRefused, StorageError
 from bms_iot.gateway.image import CurrentImage
 from bms_iot.gateway.state import GatewayState
-from bms_iot.mqtt.payload import BulkPoint, encode_bulk
+from bms_iot.mqtt.payload import BulkPoint, encode_bulk, encode_gap
 from bms_iot.mqtt.topics import Topics
+from bms_iot.storage.compact import OutboxReading
 from bms_iot.storage.outbox import Key, Outbox, StoredMessage
 
 log = structlog.get_logger()
@@ -18,6 +19,8 @@ log = structlog.get_logger()
 LIVE_AT_ONCE = 20
 BACKLOG_AT_ONCE = 10
 REFUSED_PAUSE_SECONDS = 30.0
+PACKET_TOO_LARGE = 0x95
+"""MQTT 5 reason code (clause 3.4.2.1)."""
 
 
 class Publish:
@@ -88,9 +91,7 @@ class Publish:
 
     async def _deliver(self, messages: Sequence[StoredMessage]) -> None:
         """Publish together, in order; what was acknowledged leaves the outbox even when the rest was not."""
-        results = await asyncio.gather(
-            *(self._broker.publish(self._topic, self._encode(message)) for message in messages), return_exceptions=True
-        )
+        results = await asyncio.gather(*map(self._publish, messages), return_exceptions=True)
         acknowledged = [message for message, result in zip(messages, results, strict=True) if result is None]
         await self._outbox.remove(acknowledged)
         self.delivered += sum(message.count for message in acknowledged)
@@ -98,18 +99,35 @@ class Publish:
             if isinstance(result, BaseException):
                 raise result
 
+    async def _publish(self, message: StoredMessage) -> None:
+        """One message; where it can never be delivered, a gap in its place, so that it does not hold up all others for ever."""
+        try:
+            await self._broker.publish(self._topic, self._encode(message))
+            return
+        except StorageError as error:
+            reason = str(error)
+        except PublishRefused as error:
+            if error.reason_code != PACKET_TOO_LARGE:
+                raise
+            reason = str(error)
+        log.error("message_given_up", boot=message.boot, seq=message.seq, readings=message.count, reason=reason)
+        gap = encode_gap(
+            boot=message.boot, seq=message.seq, readings=message.count, first_at=message.first_at, last_at=message.last_at
+        )
+        await self._broker.publish(self._topic, gap)
+
     def _encode(self, message: StoredMessage) -> bytes:
+        """Raises StorageError when the payload cannot be decoded or names an unknown point."""
         return encode_bulk(
             boot=message.boot,
             seq=message.seq,
             iot_device_id=self._state.deployment.device_id,
-            points=[
-                BulkPoint(
-                    point=self._image.point(stored.reading.point_id),
-                    reading=stored.reading,
-                    optional=self._image.optional(stored.reading.point_id),
-                    columns=stored.columns,
-                )
-                for stored in message.readings()
-            ],
+            points=[self._point(stored) for stored in message.readings()],
         )
+
+    def _point(self, stored: OutboxReading) -> BulkPoint:
+        point_id = stored.reading.point_id
+        point = self._image.point(point_id)
+        if point is None:
+            raise StorageError(f"there is no point {point_id}")
+        return BulkPoint(point=point, reading=stored.reading, optional=self._image.optional(point_id), columns=stored.columns)

@@ -9,7 +9,7 @@ from bms_iot.domain.ports import Clock
 from bms_iot.domain.readings import Reading
 from bms_iot.gateway.image import CurrentImage
 from bms_iot.gateway.state import GatewayState
-from bms_iot.storage.database import Database
+from bms_iot.storage.database import Database, uninterrupted
 from bms_iot.storage.outbox import Outbox
 from bms_iot.storage.points import write_images
 
@@ -19,17 +19,24 @@ GATHER_SECONDS = 0.25
 """Devices answer within moments of each other; waiting this long makes one commit of many."""
 
 READINGS_PER_MESSAGE = 50
-"""About 60 kB on the wire with every optional property, half of the broker's usual maximum packet."""
 
 
 class Store:
     """Commits readings and says so: `put` returns when they are durable. Run `run` beside it."""
 
     def __init__(
-        self, *, database: Database, outbox: Outbox, image: CurrentImage, clock: Clock, state: GatewayState, image_interval: float
+        self,
+        *,
+        database: Database,
+        outbox: Outbox,
+        image: CurrentImage,
+        clock: Clock,
+        state: GatewayState,
+        image_interval: float,
+        max_payload_bytes: int,
     ) -> None:
         self._database, self._outbox, self._image, self._clock, self._state = database, outbox, image, clock, state
-        self._image_interval = image_interval
+        self._image_interval, self._max_payload_bytes = image_interval, max_payload_bytes
         self._waiting: list[tuple[Sequence[Reading], asyncio.Future[None]]] = []
         self._arrived = asyncio.Event()
         self._writing = asyncio.Lock()
@@ -58,19 +65,19 @@ class Store:
 
     async def flush(self) -> None:
         """Commit what waits; a cancellation does not interrupt the commit."""
-        await asyncio.shield(self._commit())
+        await uninterrupted(self._commit())
 
     async def write_image(self) -> None:
         """Bring `controller_points` up to date with the current image."""
-        await asyncio.shield(self._write_image())
+        await uninterrupted(self._write_image())
 
     async def _write_image(self) -> None:
         rows = self._image.take_changes()
         if not rows:
             return
         try:
-            async with self._writing, self._database.transaction() as connection:
-                await write_images(connection, rows)
+            async with self._writing:
+                await self._database.write(write_images, rows)
         except BaseException:  # the rows are still to be written, whatever stopped us
             self._image.restore_changes(rows)
             raise
@@ -85,10 +92,7 @@ class Store:
     async def _append(self, waiting: list[tuple[Sequence[Reading], asyncio.Future[None]]]) -> None:
         try:
             readings = self._image.apply([reading for some, _ in waiting for reading in some])
-            await self._outbox.append(
-                [readings[at : at + READINGS_PER_MESSAGE] for at in range(0, len(readings), READINGS_PER_MESSAGE)],
-                created_at=self._clock.now(),
-            )
+            await self._outbox.append(self._batches(readings), created_at=self._clock.now())
         except BaseException as error:
             for _, done in waiting:
                 if not done.done():
@@ -98,3 +102,16 @@ class Store:
             if not done.done():
                 done.set_result(None)
         self._state.stored.set()
+
+    def _batches(self, readings: Sequence[Reading]) -> list[list[Reading]]:
+        """The readings of one message each: so many, and no more than fits the broker's packets."""
+        batches: list[list[Reading]] = []
+        size = 0
+        for reading in readings:
+            own = self._image.wire_bytes(reading.point_id)
+            if not batches or len(batches[-1]) == READINGS_PER_MESSAGE or size + own > self._max_payload_bytes:
+                batches.append([])
+                size = 0
+            batches[-1].append(reading)
+            size += own
+        return batches

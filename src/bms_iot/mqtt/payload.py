@@ -57,6 +57,12 @@ def encode_bulk(*, boot: int, seq: int, iot_device_id: str, points: Iterable[Bul
     return f"{head}{','.join(map(_point, points))}]}}".encode()
 
 
+def encode_gap(*, boot: int, seq: int, readings: int, first_at: datetime, last_at: datetime) -> bytes:
+    """A message of `B/bulk` in the place of one that cannot be delivered."""
+    gap = {"boot": boot, "first_seq": seq, "last_seq": seq, "readings": readings, "first_at": first_at, "last_at": last_at}
+    return _document({"gap": gap})
+
+
 def encode_status(
     *,
     state: Literal["online", "offline"],

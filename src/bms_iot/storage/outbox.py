@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, delete, func, insert, select, tuple_
+from sqlalchemy import Executable, Row, Select, delete, func, insert, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bms_iot.domain.readings import Reading
 from bms_iot.models.outbox import Outbox as OutboxTable
 from bms_iot.storage import compact
 from bms_iot.storage.compact import OutboxReading
-from bms_iot.storage.database import Database
+from bms_iot.storage.database import Database, uninterrupted
 
 Key = tuple[int, int]
 """(boot, seq)"""
@@ -23,11 +24,13 @@ _KEY = tuple_(_table.c.boot, _table.c.seq)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredMessage:
-    """One message: `count` readings in the compact form."""
+    """One message: `count` readings in the compact form, acquired between `first_at` and `last_at` (aware UTC)."""
 
     boot: int
     seq: int
     count: int
+    first_at: datetime
+    last_at: datetime
     payload: bytes
 
     @property
@@ -54,16 +57,16 @@ class Outbox:
 
     async def open(self) -> None:
         """Count what earlier boots left."""
-        async with self._database.snapshot() as connection:
-            row = (await connection.execute(select(func.count(), func.coalesce(func.sum(_table.c.readings), 0)))).one()
-        self.messages, self.readings = int(row[0]), int(row[1])
+        self.messages, self.readings = await self._database.read(_totals)
 
     async def append(self, batches: Sequence[Sequence[Reading]], *, created_at: datetime) -> list[Key]:
         """Keep each batch (at least one reading) as a message with the next `seq`, all in one transaction."""
+        return await uninterrupted(self._append(batches, created_at))
+
+    async def _append(self, batches: Sequence[Sequence[Reading]], created_at: datetime) -> list[Key]:
         rows = [self._row(self._seq + 1 + at, batch, created_at) for at, batch in enumerate(batches)]
         if rows:
-            async with self._database.transaction() as connection:
-                await connection.execute(insert(_table), rows)
+            await self._database.write(_execute, insert(_table), rows)
             self._seq += len(rows)
             self.committed += sum(map(len, batches))
             self.messages += len(rows)
@@ -72,12 +75,10 @@ class Outbox:
 
     async def following(self, after: Key, *, limit: int, until: Key | None = None) -> list[StoredMessage]:
         """The oldest messages with a key above `after` and not above `until`, in the order of (boot, seq)."""
-        query = select(_table.c.boot, _table.c.seq, _table.c.readings, _table.c.payload).where(tuple_(*after) < _KEY)
+        query = select(_table).where(tuple_(*after) < _KEY)
         if until is not None:
             query = query.where(tuple_(*until) >= _KEY)
-        async with self._database.snapshot() as connection:
-            rows = (await connection.execute(query.order_by(_table.c.boot, _table.c.seq).limit(limit))).all()
-        return [_message(row) for row in rows]
+        return await self._database.read(_messages, query.order_by(_table.c.boot, _table.c.seq).limit(limit))
 
     def newest(self) -> Key:
         """The key of the newest message of this boot, kept or already delivered."""
@@ -85,10 +86,11 @@ class Outbox:
 
     async def remove(self, messages: Sequence[StoredMessage]) -> None:
         """Forget messages that the broker has acknowledged."""
-        if not messages:
-            return
-        async with self._database.transaction() as connection:
-            await connection.execute(delete(_table).where(_KEY.in_([message.key for message in messages])))
+        if messages:
+            await uninterrupted(self._remove(messages))
+
+    async def _remove(self, messages: Sequence[StoredMessage]) -> None:
+        await self._database.write(_execute, delete(_table).where(_KEY.in_([message.key for message in messages])))
         self.messages -= len(messages)
         self.readings -= sum(message.count for message in messages)
         self.shrunk.set()
@@ -97,9 +99,7 @@ class Outbox:
         """When the oldest waiting reading was acquired, aware UTC; None when nothing waits."""
         if not self.messages:
             return None
-        query = select(_table.c.first_at).order_by(_table.c.boot, _table.c.seq).limit(1)
-        async with self._database.snapshot() as connection:
-            oldest = (await connection.execute(query)).scalar()
+        oldest = await self._database.read(_oldest)
         return None if oldest is None else oldest.replace(tzinfo=UTC)
 
     def _row(self, seq: int, readings: Sequence[Reading], created_at: datetime) -> dict[str, object]:
@@ -115,5 +115,30 @@ class Outbox:
         }
 
 
+async def _totals(connection: AsyncConnection) -> tuple[int, int]:
+    row = (await connection.execute(select(func.count(), func.coalesce(func.sum(_table.c.readings), 0)))).one()
+    return int(row[0]), int(row[1])
+
+
+async def _oldest(connection: AsyncConnection) -> datetime | None:
+    query = select(_table.c.first_at).order_by(_table.c.boot, _table.c.seq).limit(1)
+    return (await connection.execute(query)).scalar()
+
+
+async def _messages(connection: AsyncConnection, query: Select[Any]) -> list[StoredMessage]:
+    return [_message(row) for row in await connection.execute(query)]
+
+
+async def _execute(connection: AsyncConnection, statement: Executable, rows: list[dict[str, object]] | None = None) -> None:
+    await connection.execute(statement, rows)
+
+
 def _message(row: Row[Any]) -> StoredMessage:
-    return StoredMessage(boot=row.boot, seq=row.seq, count=row.readings, payload=bytes(row.payload))
+    return StoredMessage(
+        boot=row.boot,
+        seq=row.seq,
+        count=row.readings,
+        first_at=row.first_at.replace(tzinfo=UTC),
+        last_at=row.last_at.replace(tzinfo=UTC),
+        payload=bytes(row.payload),
+    )
