@@ -141,7 +141,7 @@ def test_the_gate_needs_neither_alembic_nor_sqlalchemy() -> None:
 
 
 def test_the_manifest_is_true() -> None:
-    assert manifest.load() == manifest.compute(), "after a new revision: python -m bms_iot.schema.manifest"
+    assert manifest.load() == manifest.compute(), "after a new revision: python -m bms_iot.authoring release"
 
 
 def test_an_edited_revision_is_not_what_the_manifest_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

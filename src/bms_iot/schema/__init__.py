@@ -12,6 +12,5 @@ run         what the machine offers to a revision while it runs
 ledger      `schema_ledger`: what was done to this database
 verify      what must hold before the commit
 offline     `--sql`: rehearse in memory, print what ran
-autogenerate  how models and database are compared, and revisions rendered
 manifest    the released revisions and their hashes
 """

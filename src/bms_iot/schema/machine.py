@@ -14,7 +14,7 @@ from alembic.runtime.migration import MigrationContext, MigrationInfo
 from sqlalchemy import Connection, MetaData, inspect
 
 from bms_iot.errors import BmsError, SchemaError, SchemaNewer
-from bms_iot.schema import autogenerate, connection, ledger, lock, offline, target, verify
+from bms_iot.schema import connection, ledger, lock, offline, target, verify
 from bms_iot.schema.run import Run
 
 RAISE, URL, PROGRESS = "bms_raise", "bms_url", "bms_progress"
@@ -23,15 +23,17 @@ RAISE, URL, PROGRESS = "bms_raise", "bms_url", "bms_progress"
 _WRITES = {"upgrade", "downgrade", "do_stamp", "do_ensure_version"}
 
 
-def run(*, metadata: MetaData, database_url: Callable[[], tuple[str, bool]]) -> None:
+def run(
+    *, metadata: Callable[[], MetaData], database_url: Callable[[], tuple[str, bool]], authoring: Mapping[str, Any] | None = None
+) -> None:
     """Do what the Alembic command asks for, inside `env.py`.
 
-    `database_url` says which database, and whether somebody chose it. Exits with our own codes, or raises BmsError for callers
-    that asked for it by `Config.attributes`.
+    `database_url` says which database, and whether somebody chose it; `authoring` goes to `context.configure`. Exits with our own
+    codes, or raises BmsError for callers that asked for it by `Config.attributes`.
     """
     _log()
     try:
-        _dispatch(metadata, database_url)
+        _dispatch({"target_metadata": metadata(), **(authoring or {})}, database_url)
     except BmsError as error:
         if context.config.attributes.get(RAISE):
             raise
@@ -40,7 +42,7 @@ def run(*, metadata: MetaData, database_url: Callable[[], tuple[str, bool]]) -> 
         raise SystemExit(error.exit_code) from error
 
 
-def _dispatch(metadata: MetaData, database_url: Callable[[], tuple[str, bool]]) -> None:
+def _dispatch(configure: dict[str, Any], database_url: Callable[[], tuple[str, bool]]) -> None:
     config = context.config
     # Alembic has no public word for which of its commands is running; the name of its work function is as stable as the command's.
     options: dict[str, Any] = vars(context)["_proxy"].context_opts
@@ -48,7 +50,6 @@ def _dispatch(metadata: MetaData, database_url: Callable[[], tuple[str, bool]]) 
     if URL in config.attributes:
         database_url = lambda: (config.attributes[URL], True)  # noqa: E731
     chosen = target.choose(database_url, ini_url=config.get_main_option("sqlalchemy.url"), ini_file=config.config_file_name)
-    configure = {"target_metadata": metadata, **autogenerate.OPTIONS}
     if chosen.path is None:
         raise SchemaError(f"{chosen}: PostgreSQL is not supported yet")
     if context.is_offline_mode():

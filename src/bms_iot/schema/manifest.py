@@ -1,11 +1,10 @@
 """The revisions of this release, in order, with their hashes: what the gate knows without loading Alembic.
 
-`python -m bms_iot.schema.manifest` writes it anew after a revision was added.
+`python -m bms_iot.authoring release` writes it anew after a revision was added.
 """
 
 import hashlib
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,16 +42,5 @@ def compute() -> tuple[Revision, ...]:
     return tuple(Revision(revision=s.revision, file=Path(s.path).name, sha256=_sha256(Path(s.path))) for s in scripts)
 
 
-def write() -> None:
-    """Write the manifest anew."""
-    entries = [{"revision": r.revision, "file": r.file, "sha256": r.sha256} for r in compute()]
-    FILE.write_text(json.dumps({"revisions": entries}, indent=2) + "\n", encoding="utf-8")
-
-
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-if __name__ == "__main__":
-    write()
-    sys.stderr.write(f"wrote {FILE}\n")

@@ -1,0 +1,9 @@
+"""What a developer needs to write a revision; a device in the field uses none of it.
+
+autogenerate  how models and database are compared, and what `alembic revision --autogenerate` writes
+facts         what the revisions make: tables, their columns, and what a rebuild of them would lose
+calls         the operations of a revision file, in order, read from its source
+rules         what a revision must not do
+lint          the linter: files in, findings out
+release       seals the revisions of a release: manifest and golden schemas
+"""
