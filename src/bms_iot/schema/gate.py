@@ -31,7 +31,7 @@ class State(enum.Enum):
 class GateResult:
     """`revision` is None where there is none; `pending` are the revisions that wait, oldest first."""
 
-    path: Path
+    database: str
     state: State
     revision: str | None
     head: str
@@ -44,41 +44,48 @@ def check(path: str | Path) -> GateResult:
     Raises SchemaBehind, with the command to run, for a missing, unstamped, interrupted or older one; SchemaNewer; DatabaseCorrupt;
     DatabaseLocked when it could not be read for five seconds.
     """
-    result = inspect(path)
+    return approved(inspect(path))
+
+
+def approved(result: GateResult) -> GateResult:
+    """The same when the application may start on it. Raises as `check` does."""
     match result.state:
         case State.HEAD | State.NEWER_COMPATIBLE:
             return result
         case State.NEWER:
-            raise SchemaNewer(f"{result.path} is at {result.revision}, written by a newer release; this one knows {result.head}")
+            raise SchemaNewer(
+                f"{result.database} is at {result.revision}, written by a newer release; this one knows {result.head}"
+            )
         case State.MISSING:
-            message = f"no database at {result.path}"
+            message = f"no database at {result.database}"
         case State.UNSTAMPED:
-            message = f"{result.path} has no schema revision, this release needs {result.head}"
+            message = f"{result.database} has no schema revision, this release needs {result.head}"
         case State.INTERRUPTED:
-            message = f"an upgrade of {result.path} was interrupted and waits to be undone"
+            message = f"an upgrade of {result.database} was interrupted and waits to be undone"
         case State.BEHIND:
-            message = f"{result.path} is at {result.revision}, this release needs {result.head}"
+            message = f"{result.database} is at {result.revision}, this release needs {result.head}"
     raise SchemaBehind(message, hint=UPGRADE)
 
 
 def inspect(path: str | Path) -> GateResult:
     """How the database stands. Raises DatabaseCorrupt, DatabaseLocked."""
     path = Path(path)
-    known = [entry.revision for entry in manifest.load()]
-    revision: str | None = None
-    floor: str | None = None
     if not path.exists() or path.stat().st_size == 0:
-        state = State.MISSING
-    else:
-        try:
-            with closing(open_readonly(path, timeout=_TIMEOUT_SECONDS)) as connection:
-                revision, floor = _read(connection)
-        except sqlite3.Error as error:
-            state = _failure(path, error)
-        else:
-            state = _state(revision, floor, known)
+        return judged(str(path), state=State.MISSING)
+    try:
+        with closing(open_readonly(path, timeout=_TIMEOUT_SECONDS)) as connection:
+            revision, floor = _read(connection)
+    except sqlite3.Error as error:
+        return judged(str(path), state=_failure(path, error))
+    return judged(str(path), revision, floor)
+
+
+def judged(database: str, revision: str | None = None, floor: str | None = None, *, state: State | None = None) -> GateResult:
+    """How a database with this revision and floor stands, unless something else is known of it."""
+    known = [entry.revision for entry in manifest.load()]
+    state = state or _state(revision, floor, known)
     pending = known[known.index(revision) + 1 :] if revision in known else [] if state in _NEWER else known
-    return GateResult(path=path, state=state, revision=revision, head=known[-1], pending=tuple(pending))
+    return GateResult(database=database, state=state, revision=revision, head=known[-1], pending=tuple(pending))
 
 
 _NEWER = (State.NEWER, State.NEWER_COMPATIBLE)
