@@ -1,0 +1,86 @@
+"""Which of our BACnet interfaces reaches a controller."""
+
+from contextlib import asynccontextmanager
+
+import pytest
+
+from bms_iot.domain.configuration import Reader
+from bms_iot.domain.points import Device, DeviceAddress
+from bms_iot.domain.ports import FoundDevice, ObjectList
+from bms_iot.errors import TransportError
+from bms_iot.gateway.readers import Readers
+from tests.clock import VirtualClock
+from tests.fakes import FakeNetwork
+
+NORTH, SOUTH = Reader(id="n", host="10.1.0.2"), Reader(id="s", host="10.2.0.2", prefix_length=16)
+
+
+class Interfaces:
+    def __init__(self, *broken: str) -> None:
+        self.networks: dict[str, FakeNetwork] = {}
+        self.closed: list[str] = []
+        self.broken = set(broken)
+
+    @asynccontextmanager
+    async def open(self, reader):
+        if reader.id in self.broken:
+            raise TransportError(f"{reader.host} is taken")
+        network = FakeNetwork(VirtualClock())
+        network.objects = {7: ObjectList(objects=(), other=ord(reader.id), complete=True)}
+        self.networks[reader.id] = network
+        yield network
+        self.closed.append(reader.id)
+
+
+def device(host: str) -> Device:
+    return Device(address=DeviceAddress(host=host), instance=7, controller_id="c")
+
+
+async def reached_by(readers: Readers, host: str) -> str:
+    return chr((await readers.read_object_list(device(host))).other)
+
+
+async def test_a_controller_is_reached_through_the_reader_whose_network_contains_it():
+    async with Readers(Interfaces().open) as readers:
+        await readers.use([NORTH, SOUTH])
+        assert [await reached_by(readers, host) for host in ("10.1.0.77", "10.2.200.1")] == ["n", "s"]
+
+
+async def test_a_controller_outside_every_network_is_reached_through_the_reader_that_found_it_else_the_first():
+    interfaces = Interfaces()
+    async with Readers(interfaces.open) as readers:
+        await readers.use([NORTH, SOUTH])
+        address = DeviceAddress(host="192.0.2.1")
+        interfaces.networks["s"].found = [FoundDevice(address=address, instance=7, vendor_id=1, max_apdu=480, segmentation="none")]
+        assert await reached_by(readers, "192.0.2.1") == "n"
+        assert [found.instance for found in await readers.who_is()] == [7]
+        assert await reached_by(readers, "192.0.2.1") == "s"
+        assert await reached_by(readers, "5:0a") == "n"
+
+
+async def test_changing_readers_opens_the_new_and_closes_the_old_only():
+    interfaces = Interfaces()
+    async with Readers(interfaces.open) as readers:
+        await readers.use([NORTH])
+        kept = interfaces.networks["n"]
+        await readers.use([NORTH, SOUTH])
+        assert interfaces.networks["n"] is kept
+        await readers.use([SOUTH])
+        assert interfaces.closed == ["n"]
+    assert interfaces.closed == ["n", "s"]
+
+
+async def test_one_broken_reader_does_not_stop_the_others_but_all_broken_is_an_error():
+    async with Readers(Interfaces("n").open) as readers:
+        await readers.use([NORTH, SOUTH])
+        assert await reached_by(readers, "10.1.0.77") == "s"
+    async with Readers(Interfaces("n", "s").open) as readers:
+        with pytest.raises(TransportError, match=r"10\.1\.0\.2 is taken"):
+            await readers.use([NORTH, SOUTH])
+
+
+def test_the_broadcast_address_is_that_of_the_readers_network():
+    assert NORTH.broadcast == "10.1.0.255"
+    assert SOUTH.broadcast == "10.2.255.255"
+    assert Reader(id="x", host="0.0.0.0", prefix_length=0).broadcast == "255.255.255.255"
+    assert Reader(id="x", host="127.0.0.1").broadcast == "127.255.255.255"
