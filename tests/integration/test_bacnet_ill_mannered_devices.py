@@ -317,6 +317,29 @@ async def test_values_of_objects_that_were_not_asked_for_are_assigned_to_nobody(
     assert first.quality is Quality.BAD
 
 
+async def test_a_read_property_answer_about_another_object_is_not_taken() -> None:
+    def shift(device: Responder, request: Request) -> Sequence[bytes]:
+        if request.service == 14:
+            return [frame(bytes((0x60, request.invoke_id, 9)))]
+        asked = tuple(((kind, instance + 1), number, index) for (kind, instance), number, index in request.asked)
+        return polite(device, Request(invoke_id=request.invoke_id, service=request.service, asked=asked))
+
+    async with Responder(analogs(3), behaviour=shift) as device, network() as ours:
+        first, *_ = await ours.read_points(device.device, device.points()[:1])
+    assert first.present_value is None
+    assert first.error == ReadingError(error_class="communication", error_code="malformed-message")
+
+
+async def test_asking_one_address_finds_the_devices_of_that_address_only() -> None:
+    async with Responder(analogs(1), instance=1) as device, Responder(analogs(1), instance=2) as stranger, network() as ours:
+        asked = asyncio.create_task(ours.who_is(address=device.device.address, wait_seconds=0.3))
+        await asyncio.sleep(0)
+        stranger.send(stranger.i_am(), ours.address)
+        found = await asked
+        assert [each.instance for each in found] == [1]
+        assert ours.counters.unconfirmed == 2
+
+
 async def test_a_property_an_object_lacks_is_asked_for_once() -> None:
     async with Responder(analogs(2)) as device, network() as ours:
         first = await ours.read_points(device.device, device.points(), optional=True)
