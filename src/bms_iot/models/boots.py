@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import DateTime
+from sqlalchemy import BigInteger, DateTime
 from sqlmodel import Field, SQLModel
 
 from bms_iot.models.columns import now
@@ -13,7 +13,7 @@ class Boots(SQLModel, table=True):
 
     __tablename__ = "boots"
 
-    boot: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    boot: int = Field(primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False})
     started_at: datetime = Field(default_factory=now, sa_type=DateTime)
     version: str
     """The release that started."""

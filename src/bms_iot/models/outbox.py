@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import DateTime
+from sqlalchemy import BigInteger, DateTime
 from sqlmodel import Field, SQLModel
 
 from bms_iot.models.columns import now
@@ -13,7 +13,7 @@ class Outbox(SQLModel, table=True):
 
     __tablename__ = "outbox"
 
-    boot: int = Field(primary_key=True)
+    boot: int = Field(primary_key=True, sa_type=BigInteger)
     seq: int = Field(primary_key=True)
     created_at: datetime = Field(default_factory=now, sa_type=DateTime)
     """When it was committed."""

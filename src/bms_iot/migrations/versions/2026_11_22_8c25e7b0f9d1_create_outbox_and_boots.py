@@ -22,14 +22,14 @@ row_loss_on_downgrade: tuple[str, ...] = ("boots",)  # kept in the ledger
 object_loss: tuple[str, ...] = ()
 
 BOOTS = sa.table(
-    "boots", sa.column("boot", sa.Integer()), sa.column("started_at", sa.DateTime()), sa.column("version", sa.String())
+    "boots", sa.column("boot", sa.BigInteger()), sa.column("started_at", sa.DateTime()), sa.column("version", sa.String())
 )
 
 
 def upgrade() -> None:
     op.create_table(
         "outbox",
-        sa.Column("boot", sa.Integer(), nullable=False, autoincrement=False),
+        sa.Column("boot", sa.BigInteger(), nullable=False, autoincrement=False),
         sa.Column("seq", sa.Integer(), nullable=False, autoincrement=False),
         sa.Column("created_at", sa.DateTime(), nullable=False),
         sa.Column("first_at", sa.DateTime(), nullable=False),
@@ -40,7 +40,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "boots",
-        sa.Column("boot", sa.Integer(), nullable=False, autoincrement=False),
+        sa.Column("boot", sa.BigInteger(), nullable=False, autoincrement=False),
         sa.Column("started_at", sa.DateTime(), nullable=False),
         sa.Column("version", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("boot", name=op.f("pk_boots")),

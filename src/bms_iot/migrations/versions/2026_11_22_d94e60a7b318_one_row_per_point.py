@@ -121,7 +121,7 @@ DEFAULTS: tuple[Any, ...] = (None, 0, None, "g", 0, "normal", False, "no-fault-d
 
 OUTBOX = sa.table(
     "outbox",
-    sa.column("boot", sa.Integer()),
+    sa.column("boot", sa.BigInteger()),
     sa.column("seq", sa.Integer()),
     sa.column("created_at", sa.DateTime()),
     sa.column("first_at", sa.DateTime()),
@@ -219,7 +219,7 @@ def survey(bind: sa.Connection) -> Fold:
     newest: dict[Key, tuple[Any, int, bool]] = {}
     query = (
         "SELECT id, created_at, controller_id, controller_device_id, controller_ip_address, controller_port, bacnet_object_type, "
-        "point_id, is_uploaded FROM controller_points WHERE id > :id ORDER BY id"
+        "point_id, is_uploaded FROM controller_points WHERE id > CAST(:id AS BIGINT) ORDER BY id"
     )
     for row in pages(bind, query, {"id": -(2**63)}, lambda row: {"id": row.id}):
         id_, created_at, controller_id, device, host, port, type_, instance, is_uploaded = row
