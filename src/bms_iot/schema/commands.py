@@ -9,7 +9,7 @@ from alembic.config import Config
 from alembic.util import CommandError
 
 from bms_iot.errors import SchemaError
-from bms_iot.schema import gate, machine, manifest, target
+from bms_iot.schema import gate, machine, manifest, postgresql, target
 
 Progress = Callable[[int, int, str], None]
 
@@ -41,11 +41,9 @@ def downgrade(url: str, revision: str, *, on_progress: Progress | None = None) -
 def status(url: str) -> Status:
     """Reads only, and creates nothing. Raises DatabaseCorrupt, DatabaseLocked."""
     chosen = target.resolve(url, relative_to=Path.cwd())
-    if chosen.path is None:
-        raise SchemaError(f"{chosen}: PostgreSQL is not supported yet")
-    result = gate.inspect(chosen.path)
+    result = gate.inspect(chosen.path) if chosen.path else postgresql.status(chosen)
     return Status(
-        database=str(chosen.path), state=result.state.value, revision=result.revision, head=result.head, pending=result.pending
+        database=str(chosen), state=result.state.value, revision=result.revision, head=result.head, pending=result.pending
     )
 
 

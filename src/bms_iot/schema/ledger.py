@@ -1,15 +1,26 @@
 """`schema_ledger`: what was done to this database, written in the transaction that did it. The machine owns the table."""
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from alembic.runtime.migration import MigrationInfo
 from alembic.script import ScriptDirectory
-from sqlalchemy import JSON, Column, Connection, DateTime, Integer, MetaData, String, Table, insert, select
+from sqlalchemy import JSON, Column, Connection, DateTime, Dialect, Integer, MetaData, String, Table, TypeDecorator, insert, select
 from sqlalchemy.schema import CreateTable
 
 NAME = "schema_ledger"
+
+
+class Detail(TypeDecorator[dict[str, Any]]):
+    """JSON that can be printed as a literal as well."""
+
+    impl, cache_ok = JSON, True
+
+    def process_literal_param(self, value: Any, dialect: Dialect) -> str:
+        return "'" + json.dumps(value).replace("'", "''") + "'"
+
 
 TABLE = Table(
     NAME,
@@ -20,7 +31,7 @@ TABLE = Table(
     Column("from_revision", String),
     Column("to_revision", String),
     Column("release", String, nullable=False),
-    Column("detail", JSON, nullable=False),
+    Column("detail", Detail, nullable=False),
     Column("announced_at", DateTime),
 )
 """`kind` is upgrade, downgrade or stamp for a whole run, else what a revision reports: fold, move, conflict, rekey, boots, unfold.

@@ -14,7 +14,7 @@ from alembic.runtime.migration import MigrationContext, MigrationInfo
 from sqlalchemy import Connection, MetaData, inspect
 
 from bms_iot.errors import BmsError, SchemaError, SchemaNewer
-from bms_iot.schema import connection, ledger, lock, offline, target, verify
+from bms_iot.schema import connection, ledger, lock, offline, postgresql, target, verify
 from bms_iot.schema.run import Run
 
 RAISE, URL, PROGRESS = "bms_raise", "bms_url", "bms_progress"
@@ -51,13 +51,22 @@ def _dispatch(configure: dict[str, Any], database_url: Callable[[], tuple[str, b
         database_url = lambda: (config.attributes[URL], True)  # noqa: E731
     chosen = target.choose(database_url, ini_url=config.get_main_option("sqlalchemy.url"), ini_file=config.config_file_name)
     if chosen.path is None:
-        raise SchemaError(f"{chosen}: PostgreSQL is not supported yet")
-    if context.is_offline_mode():
+        _dispatch_postgresql(chosen, verb, configure, options)
+    elif context.is_offline_mode():
         offline.print_sqlite(options, configure, config.output_buffer or config.stdout, release())
     elif verb in _WRITES:
         _write(chosen.path, verb, configure)
     else:
         _read(chosen.path, configure, may_be_missing=_is_autogenerate(options))
+
+
+def _dispatch_postgresql(chosen: target.Target, verb: str, configure: dict[str, Any], options: dict[str, Any]) -> None:
+    if context.is_offline_mode():
+        offline.print_postgresql(options, configure, release())
+    elif verb in _WRITES:
+        postgresql.write(chosen, lambda opened: _migrate(opened, configure))
+    else:
+        postgresql.read(chosen, lambda opened: _show(opened, configure))
 
 
 def _is_autogenerate(options: dict[str, Any]) -> bool:
@@ -78,9 +87,13 @@ def _read(path: Path, configure: dict[str, Any], *, may_be_missing: bool) -> Non
             # A new revision is compared with the revisions there are, for which a fresh clone needs no database.
             with opened.begin():
                 offline.build(opened, context.script, "head", release())
-        context.configure(connection=opened, dont_mutate=True, **configure)
-        with context.begin_transaction():
-            context.run_migrations()
+        _show(opened, configure)
+
+
+def _show(opened: Connection, configure: dict[str, Any]) -> None:
+    context.configure(connection=opened, dont_mutate=True, **configure)
+    with context.begin_transaction():
+        context.run_migrations()
 
 
 def _write(path: Path, verb: str, configure: dict[str, Any]) -> None:

@@ -50,6 +50,27 @@ def print_sqlite(options: dict[str, Any], configure: dict[str, Any], output: Tex
         output.write(f"{line}\n")
 
 
+def print_postgresql(options: dict[str, Any], configure: dict[str, Any], release: str) -> None:
+    """Print the statements as Alembic does: one transaction, which fails on a database at another revision or with such rows.
+
+    psql undoes it at COMMIT then, also where it was not told to stop at the first error.
+    """
+    script: ScriptDirectory = context.script
+    start, steps = options.get("starting_rev"), list[MigrationInfo]()
+    run = Run(None, release=release, rehearsing=True)
+    collect: Any = lambda step, **_: steps.append(step)  # noqa: E731
+    context.configure(dialect_name="postgresql", literal_binds=True, on_version_apply=collect, run=run, **configure)
+    with context.begin_transaction():
+        if start not in (None, "base"):
+            at = f"SELECT 1 FROM alembic_version WHERE version_num = '{script.as_revision_number(start)}'"
+            context.execute(f"DO $$ BEGIN IF NOT EXISTS ({at}) THEN RAISE 'the database is not at {start}'; END IF; END $$")
+        printing: Any = context.get_context()  # has the one method of a connection that the ledger needs
+        ledger.ensure(printing)
+        context.run_migrations()
+        if steps:
+            ledger.conclude(printing, script, steps, release=release)
+
+
 def build(memory: Connection, script: ScriptDirectory, revision: str, release: str) -> None:
     """Bring an empty database in memory to a revision."""
     ledger.ensure(memory)
