@@ -3,6 +3,7 @@
 autogenerate  how models and database are compared, and what `alembic revision --autogenerate` writes
 facts         what the revisions make: tables, their columns, and what a rebuild of them would lose
 calls         the operations of a revision file, in order, read from its source
+kinds         column types, and what a change of type loses
 rules         what a revision must not do
 lint          the linter: files in, findings out
 release       seals the revisions of a release: manifest and golden schemas

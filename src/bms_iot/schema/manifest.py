@@ -5,7 +5,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
@@ -14,11 +14,12 @@ FILE = MIGRATIONS / "manifest.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revision:
-    """One revision file: its id, its name in `versions/`, the SHA-256 of its octets."""
+    """One revision file: its id, its name in `versions/`, the SHA-256 of its octets, the release that brought it."""
 
     revision: str
     file: str
     sha256: str
+    release: str = field(default="", compare=False)
 
 
 def load() -> tuple[Revision, ...]:
