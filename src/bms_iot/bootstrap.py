@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import structlog
-from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bms_iot import __version__
@@ -31,7 +30,7 @@ from bms_iot.gateway.store import Store
 from bms_iot.mqtt.client import MqttBroker
 from bms_iot.mqtt.payload import encode_status
 from bms_iot.mqtt.topics import Topics
-from bms_iot.schema import gate
+from bms_iot.schema import gate, postgresql, target
 from bms_iot.settings import BacnetSettings, MqttSettings, Settings
 from bms_iot.storage.boot_floor import BootFloor
 from bms_iot.storage.configuration import load_configuration, load_deployment, load_readers, next_boot, save_deployment
@@ -109,14 +108,12 @@ async def _compose(
 def check_schema(settings: Settings) -> str:
     """The revision of the database, which must be at head or compatible. Creates nothing.
 
-    Raises SchemaBehind with the command to run, SchemaNewer, DatabaseCorrupt, DatabaseLocked.
+    Raises SchemaBehind with the command to run, SchemaNewer, DatabaseCorrupt, DatabaseLocked, SchemaError.
     """
-    url = make_url(settings.url)
-    if url.get_backend_name() != "sqlite":
-        raise SchemaError("the gateway runs on SQLite only in this release")
-    revision = gate.check(str(url.database)).revision
-    assert revision is not None
-    return revision
+    database = target.resolve(settings.url, relative_to=settings.data_directory)
+    result = gate.check(database.path) if database.path else gate.approved(postgresql.status(database))
+    assert result.revision is not None
+    return result.revision
 
 
 def reader_opener(settings: BacnetSettings, clock: Clock) -> OpenReader:
