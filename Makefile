@@ -19,6 +19,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bms-iot db lint
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks

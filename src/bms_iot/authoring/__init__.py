@@ -1,6 +1,7 @@
 """What a developer needs to write a revision; a device in the field uses none of it.
 
 autogenerate  how models and database are compared, and what `alembic revision --autogenerate` writes
+shaping       from what Alembic's comparison finds to what a good revision does
 facts         what the revisions make: tables, their columns, and what a rebuild of them would lose
 calls         the operations of a revision file, in order, read from its source
 kinds         column types, and what a change of type loses

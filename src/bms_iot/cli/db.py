@@ -6,7 +6,10 @@ from typing import Annotated
 
 import typer
 
+from bms_iot.cli.db_lint import lint
+
 app = typer.Typer(name="db", help="The database: its schema and its upgrades.", no_args_is_help=True)
+app.command()(lint)
 
 
 @app.command()

@@ -4,4 +4,4 @@ from bms_iot import models, settings
 from bms_iot.authoring import autogenerate
 from bms_iot.schema.machine import run
 
-run(metadata=models.metadata, database_url=settings.database_url, authoring=autogenerate.OPTIONS)
+run(metadata=models.metadata, database_url=settings.database_url, authoring=autogenerate.options())

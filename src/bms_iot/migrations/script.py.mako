@@ -10,7 +10,10 @@ Read this before you ship it. A revision
 - never commits, rolls back or sets a PRAGMA: the whole upgrade is one transaction, opened and verified around it;
 - rebuilds by hand (create, INSERT ... SELECT, drop, rename, indexes) where SQLite has a generated column, trigger or view;
 - is never edited once released.
+
+`bms-iot db lint` reads it too. What it finds and is right here gets `# lint: allow CODE why` on its line.
 """
+
 import sqlalchemy as sa
 from alembic import op
 ${imports if imports else ""}
@@ -20,10 +23,11 @@ branch_labels: str | None = ${repr(branch_labels).replace("'", '"')}
 depends_on: str | None = ${repr(depends_on).replace("'", '"')}
 
 # None while this only adds: older releases run on as before. Its own id where they no longer can.
-compat_floor: str | None = None
+compat_floor: str | None = ${context.get("compat_floor", "None")}
 # Tables that may have fewer rows afterwards; indexes, triggers and views that are gone on purpose.
-row_loss: tuple[str, ...] = ()
+row_loss: tuple[str, ...] = ${context.get("row_loss", "()")}
 object_loss: tuple[str, ...] = ()
+# def verify(connection: sa.Connection) -> list[str]: what is wrong after the upgrade, asked before it is committed.
 
 
 def upgrade() -> None:
@@ -31,5 +35,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    # op.get_context().opts["run"].refuse_rows("table", "column IS NOT NULL") refuses where values would be lost.
-    ${downgrades if downgrades else "pass"}
+    ${downgrades if downgrades else "pass  # what it drops, refuse first: op.get_context().opts[\"run\"].refuse_rows(\"table\", \"column IS NOT NULL\")"}

@@ -6,6 +6,8 @@ import pkgutil
 from sqlalchemy import MetaData
 from sqlmodel import SQLModel
 
+from bms_iot.errors import SchemaError
+
 # Constraints are found again by name in a later revision, on PostgreSQL as on SQLite: none may be left to the database.
 SQLModel.metadata.naming_convention = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -17,7 +19,10 @@ SQLModel.metadata.naming_convention = {
 
 
 def metadata() -> MetaData:
-    """Every table of every module of this package: a file put here is a table known, a broken one stops everything."""
+    """Every table of every module of this package: a file put here is a table known. Raises SchemaError for a broken one."""
     for module in pkgutil.iter_modules(__path__, f"{__name__}."):
-        importlib.import_module(module.name)
+        try:
+            importlib.import_module(module.name)
+        except Exception as error:  # a file half written may fail in any way, and then nothing may go on without it
+            raise SchemaError(f"{module.name} cannot be imported: {type(error).__name__}: {error}") from error
     return SQLModel.metadata
