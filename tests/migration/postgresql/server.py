@@ -55,6 +55,13 @@ class Server:
             assert result.returncode == 0, result.stderr
         return result
 
+    def dump(self, database: str) -> str:
+        """Everything in a database, as the statements that make it again."""
+        address = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "bms"]
+        command = [str(self.bin / "pg_dump"), *address, "-d", database]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        return "".join(line for line in result.stdout.splitlines(keepends=True) if not line.startswith("\\"))
+
 
 def binaries() -> Path | None:
     """Where `initdb` and `postgres` are: on the PATH, else the newest that Debian installed."""
