@@ -31,7 +31,7 @@ def loses(old: Kind, new: Kind) -> bool:
         return not isinstance(old, sa.Float) and not (isinstance(old, sa.Integer) and _width(old) <= 4)
     if isinstance(new, sa.DateTime):
         return not isinstance(old, sa.DateTime | sa.Date)
-    return type(old)._type_affinity is not type(new)._type_affinity or isinstance(new, sa.Numeric)
+    return old._type_affinity is not new._type_affinity or isinstance(new, sa.Numeric)
 
 
 def _width(kind: Kind) -> int:
