@@ -15,10 +15,15 @@ SEED = int(os.environ.get("BMS_CHAOS_SEED") or SystemRandom().randrange(2**32))
 MEMORY = Path("/dev/shm")
 
 
-def seeded(name: object) -> Random:
-    """Chance for one test; the seed it prints repeats it."""
-    print(f"BMS_CHAOS_SEED={SEED}")
+def chance(name: object) -> Random:
+    """The same for the same seed and name, whatever else runs."""
     return Random(f"{SEED} {name}")
+
+
+def seeded(name: object) -> Random:
+    """Chance for a test; the seed it prints repeats it."""
+    print(f"BMS_CHAOS_SEED={SEED}")
+    return chance(name)
 
 
 @contextmanager

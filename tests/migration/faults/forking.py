@@ -5,6 +5,7 @@ import os
 import sqlite3
 import sqlite3.dbapi2
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -67,7 +68,7 @@ def _tracer(request: dict[str, Any]) -> Record:
             os.kill(os.getpid(), SIGKILL)
         count += 1
         if lines is not None:
-            lines.write(f"{json.dumps(statement)}\n")
+            lines.write(f"{json.dumps([time.perf_counter(), statement])}\n")
             lines.flush()
 
     return executing

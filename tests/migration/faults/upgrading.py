@@ -11,6 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
 KILLED = -9
+_QUESTIONS = ("SELECT", "PRAGMA")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +21,13 @@ class Outcome:
     status: int
     output: str
     statements: tuple[str, ...] = ()
+    times: tuple[float, ...] = ()
+    """When each statement began, in seconds."""
+
+    def seconds(self, *, is_change: bool) -> float:
+        """How long the statements took that change something, or those that only ask; the last one is not known."""
+        spans = zip(self.statements, self.times, self.times[1:], strict=False)
+        return sum(end - begun for text, begun, end in spans if text.lstrip().upper().startswith(_QUESTIONS) is not is_change)
 
 
 class Upgrader:
@@ -59,9 +67,10 @@ class Upgrader:
         assert self._process.stdout
         status = int(self._process.stdout.readline())
         log = self._scratch / "statements"
-        statements = [json.loads(line) for line in log.read_text("utf-8").splitlines()] if log.exists() else []
+        listed = [json.loads(line) for line in log.read_text("utf-8").splitlines()] if log.exists() else []
         output = (self._scratch / "output").read_text("utf-8", errors="replace")
-        return Outcome(status=status, output=output, statements=tuple(statements))
+        times, statements = zip(*listed, strict=True) if listed else ((), ())
+        return Outcome(status=status, output=output, statements=statements, times=times)
 
 
 @contextmanager
@@ -69,14 +78,17 @@ def upgrader(scratch: Path) -> Iterator[Upgrader]:
     """`scratch` is a directory of its own, for what the processes say."""
     scratch.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "tests.migration.faults.forking"]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    clean = environment(scratch / "none")  # settings of whoever runs the tests are none of the upgrade's
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, env=clean, stdin=pipe, stdout=pipe, text=True) as process:
         yield Upgrader(process, scratch, ROOT / "alembic.ini")
 
 
 def environment(database: Path) -> dict[str, str]:
     """The variables a process needs to work on this database."""
+    inherited = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
     return {
-        "PATH": os.environ["PATH"],
+        **inherited,
         "HOME": str(database.parent),
         "ALEMBIC_CONFIG": str(ROOT / "alembic.ini"),
         "BMS_DATABASE_URL": f"sqlite+aiosqlite:///{database}",

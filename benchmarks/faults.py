@@ -1,0 +1,75 @@
+"""Upgrades killed before every statement, and cut off after every write: how many of what is left is neither before nor after.
+
+The seed is printed in the table; BMS_CHAOS_SEED repeats it. A half state stops the run: there is no figure for it.
+"""
+
+import os
+import platform
+import sqlite3
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from tests.migration.faults import chaos, starts
+from tests.migration.faults.content import State
+from tests.migration.faults.cutting import Cuts, examine, images
+from tests.migration.faults.cutting import record as observe
+from tests.migration.faults.killing import Killed, every_statement, kill_upgrades
+from tests.migration.faults.starts import JOURNALS, Start
+from tests.migration.faults.upgrading import upgrader
+
+from benchmarks.record import publish, table
+
+ROUNDS = int(os.environ.get("BMS_BENCH_ROUNDS", "2"))
+"""How often chance decides at each cut which writes, and which sectors, are lost."""
+
+FIXTURES = starts.STAMPED + (starts.UNSTAMPED if starts.CAN_ADOPT else ())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What became of one start: its kills, and the images of its cuts unless it is a single step."""
+
+    start: Start
+    killed: Killed
+    cuts: Cuts | None
+
+
+def main(*, record: bool) -> None:
+    whole = starts.to_head(FIXTURES)
+    steps = [step for start in starts.to_head(starts.STAMPED) for step in starts.single_steps(start.fixture, start.journal)]
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        results = list(pool.map(_try, [*whole, *steps]))
+    figures = {"seed": str(chaos.SEED), "SQLite": f"{sqlite3.sqlite_version}, {platform.system()}"}
+    figures["databases upgraded to head"] = ", ".join(FIXTURES)
+    for journal in JOURNALS:
+        of_journal = [result for result in results if result.start.journal == journal]
+        figures |= {f"{journal.upper()}: {name}": value for name, value in _summary(of_journal).items()}
+    publish("migrations.md", "faults", table(figures), record=record)
+
+
+def _try(start: Start) -> Result:
+    with chaos.directory() as directory, upgrader(directory / "scratch") as running:
+        killed = kill_upgrades(start, running, directory / "kills", every_statement, chaos.chance(start))
+        if start.target != "head":
+            return Result(start=start, killed=killed, cuts=None)
+        random = chaos.chance(start)
+        recorded = observe(start, running, directory / "cuts")
+        chosen = list(images(recorded, random, rounds=ROUNDS))
+        return Result(start=start, killed=killed, cuts=examine(chosen, recorded, start, running, directory / "cuts"))
+
+
+def _summary(results: Sequence[Result]) -> dict[str, str]:
+    cuts = [result.cuts for result in results if result.cuts]
+    found = {}
+    for name, single in (("to head", False), ("single steps", True)):
+        kills = [result.killed for result in results if (result.cuts is None) is single]
+        sides = f"before {sum(kill.before for kill in kills):,}, after {sum(kill.after for kill in kills):,}, half 0"
+        found[f"killed at a statement, {name}"] = f"{sum(kill.kills for kill in kills):,} times: {sides}"
+        found[f"thereafter at the end by plain `alembic upgrade`, {name}"] = f"{sum(kill.converged for kill in kills):,}"
+    sides = ", ".join(f"{state.value} {sum(cut.states[state] for cut in cuts):,}" for state in State)
+    return found | {
+        "power cuts, different images": f"{sum(cut.images for cut in cuts):,}: {sides}, half 0, corrupt 0",
+        "thereafter at head by plain `alembic upgrade head`": f"{sum(cut.converged for cut in cuts):,}",
+        "images after exit code 0, all of them upgraded": f"{sum(cut.final for cut in cuts):,}",
+    }
