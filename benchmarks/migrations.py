@@ -183,13 +183,13 @@ def plain_copy_seconds(field: Path, path: Path) -> float:
 
 
 def predicted_bytes(path: Path) -> int | None:
-    """What `bms-iot db plan` says the upgrade needs."""
+    """What `bms-iot db plan` says the upgrade needs in all directories; None where it cannot say."""
     command = [sys.executable, "-m", "bms_iot", "db", "plan", "--json"]
     done = subprocess.run(command, cwd=ROOT, env=environment(path), capture_output=True, text=True, timeout=600, check=False)
     if done.returncode != 0:
         return None
-    plan = json.loads(done.stdout)
-    return next((int(value) for name, value in plan.items() if "bytes" in name and ("need" in name or "peak" in name)), None)
+    octets: dict[str, int] = json.loads(done.stdout)["octets"]
+    return sum(octets.values())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -75,7 +75,7 @@ def _tracer(request: dict[str, Any]) -> Record:
 
 
 def trace_connections(record: Record, *, longest_wait: float | None) -> None:
-    """From now on every connection of `sqlite3` tells its statements, and waits for locks no longer than so many seconds."""
+    """From now on every connection to a file tells its statements, and waits for locks no longer than so many seconds."""
 
     class Traced(sqlite3.Connection):
         def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -91,7 +91,8 @@ def trace_connections(record: Record, *, longest_wait: float | None) -> None:
     def traced(*arguments: Any, **options: Any) -> sqlite3.Connection:
         if longest_wait is not None:
             options["timeout"] = min(options.get("timeout", 5.0), longest_wait)
-        options.setdefault("factory", Traced)
+        if arguments[0] != ":memory:":  # what is tried there leaves nothing behind
+            options.setdefault("factory", Traced)
         connection: sqlite3.Connection = connect(*arguments, **options)
         return connection
 
