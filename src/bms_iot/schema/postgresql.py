@@ -15,10 +15,11 @@ from bms_iot.schema import gate, ledger
 from bms_iot.schema.target import Target
 
 T = TypeVar("T")
-
 LOCK = "SELECT pg_advisory_xact_lock(7092458351077485428)"
 """Held by whoever writes, the application too, until the transaction ends: its argument is the same for all of them."""
 LOCK_SECONDS = 30
+_SETTINGS = """SELECT set_config('lock_timeout', '{seconds}s', true), set_config('statement_timeout', '0', true),
+set_config('synchronous_commit', 'on', true), set_config('idle_in_transaction_session_timeout', '0', true)"""
 
 
 def write(target: Target, work: Callable[[Connection], T]) -> T:
@@ -30,9 +31,7 @@ def write(target: Target, work: Callable[[Connection], T]) -> T:
     def locked(connection: Connection) -> T:
         # Not REPEATABLE READ: what is seen after the wait must be what the one before us left.
         with connection.execution_options(isolation_level="READ COMMITTED").begin():
-            settings = f"lock_timeout = '{LOCK_SECONDS}s'", "statement_timeout = 0", "synchronous_commit = on"
-            for setting in (*settings, "idle_in_transaction_session_timeout = 0"):
-                connection.exec_driver_sql(f"SET LOCAL {setting}")
+            connection.exec_driver_sql(_SETTINGS.format(seconds=LOCK_SECONDS))
             connection.exec_driver_sql(LOCK)
             begun = connection.exec_driver_sql("SELECT txid_current()").scalar()
             result = work(connection)
@@ -55,14 +54,14 @@ def read(target: Target, work: Callable[[Connection], T]) -> T:
 
 def status(target: Target) -> gate.GateResult:
     """How the database stands. Raises SchemaError."""
-    return gate.judged(str(target), *read(target, _stamp))
+    return gate.judged(str(target), *read(target, stamp))
 
 
-def _stamp(connection: Connection) -> tuple[str | None, str | None]:
+def stamp(connection: Connection) -> tuple[str | None, str | None]:
     """The revision, and the oldest revision whose release may run on it."""
     names = inspect(connection).get_table_names()
     revision = connection.scalar(text("SELECT version_num FROM alembic_version")) if "alembic_version" in names else None
-    entry, floor = ledger.TABLE.c, None
+    floor, entry = None, ledger.TABLE.c
     if revision and ledger.NAME in names:
         query = select(entry.detail).where(entry.to_revision == revision, entry.kind.in_(("upgrade", "downgrade", "stamp")))
         floor = (connection.scalar(query.order_by(entry.id.desc()).limit(1)) or {}).get("compat_floor")
@@ -87,21 +86,20 @@ def connected(target: Target, work: Callable[[Connection], T]) -> T:
             asyncio.get_running_loop()
         except RuntimeError:
             return asyncio.run(connect())
-        with ThreadPoolExecutor(1) as thread:  # a loop runs here already, and only one can in a thread
+        with ThreadPoolExecutor(1) as thread:  # in this one a loop runs already
             return thread.submit(asyncio.run, connect()).result()
     except ModuleNotFoundError as error:
         if error.name != "asyncpg":
             raise
         raise ConfigurationError("PostgreSQL needs asyncpg, which is missing", hint="pip install 'bms-iot[postgresql]'") from error
-    except DBAPIError as error:
+    except (DBAPIError, OSError) as error:  # asyncpg lets an OSError of connecting through
         raise explained(error, target) from error
-    except OSError as error:  # asyncpg lets those of connecting through
-        raise SchemaError(f"{target} cannot be reached: {error}") from error
 
 
-def explained(error: DBAPIError, target: Target) -> SchemaError:
+def explained(error: DBAPIError | OSError, target: Target) -> SchemaError:
     """The server's error as ours; it never has the password."""
-    state, statement = str(getattr(error.orig, "sqlstate", None) or ""), f" in: {error.statement}" if error.statement else ""
+    cause = error if isinstance(error, OSError) else error.orig
+    state = str(getattr(cause, "sqlstate", None) or "")
     if state in ("55P03", "40P01"):
         hint = "stop the gateway or wait, then try again"
         return DatabaseLocked(f"another migration or the gateway holds {target}; nothing was changed", hint=hint)
@@ -109,15 +107,14 @@ def explained(error: DBAPIError, target: Target) -> SchemaError:
         return NoSpace(f"the disk of {target} is full; nothing was changed")
     if state.startswith(("28", "3D")):
         create = f"createdb {target.url.database}" if state == "3D000" else None
-        return SchemaError(f"{target} refused the connection: {error.orig}", hint=create)
+        return SchemaError(f"{target} refused the connection: {cause}", hint=create)
     if not state or state.startswith(("08", "57P")):
-        return SchemaError(f"{target} cannot be reached: {error.orig}", hint="alembic current says where it stands")
-    return SchemaError(f"{target}: {error.orig}{statement}; nothing was changed")
+        return SchemaError(f"{target} cannot be reached: {cause}", hint="alembic current says where it stands")
+    return SchemaError(f"{target}: {cause}; nothing was changed; it was in: {getattr(error, 'statement', None)}")
 
 
-_OBJECTS = """
-SELECT c.relname, coalesce(t.relname, c.relname) FROM pg_class c LEFT JOIN pg_index i ON i.indexrelid = c.oid
-LEFT JOIN pg_class t ON t.oid = i.indrelid WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('i', 'v', 'm')
-AND NOT EXISTS (SELECT 1 FROM pg_constraint WHERE conindid = c.oid AND contype IN ('p', 'u', 'x'))
+_OBJECTS = """SELECT c.relname, coalesce(t.relname, c.relname) FROM pg_class c LEFT JOIN pg_index i ON i.indexrelid = c.oid
+LEFT JOIN pg_class t ON t.oid = i.indrelid WHERE c.relnamespace = quote_ident(current_schema())::regnamespace
+AND c.relkind IN ('i', 'v', 'm') AND NOT EXISTS (SELECT 1 FROM pg_constraint WHERE conindid = c.oid AND contype IN ('p', 'u', 'x'))
 UNION ALL SELECT g.tgname, t.relname FROM pg_trigger g JOIN pg_class t ON t.oid = g.tgrelid
-WHERE t.relnamespace = current_schema()::regnamespace AND NOT g.tgisinternal"""
+WHERE t.relnamespace = quote_ident(current_schema())::regnamespace AND NOT g.tgisinternal"""

@@ -22,13 +22,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     with running() as server:
+        server.psql("CREATE DATABASE site")
         yield server
 
 
 @pytest.fixture
 def url(server: Server) -> str:
-    """A new, empty database."""
-    return server.new()
+    """An empty database."""
+    server.psql("DROP SCHEMA public CASCADE; CREATE SCHEMA public", "site")
+    return server.url("site")
 
 
 @pytest.fixture

@@ -37,10 +37,10 @@ class Server:
     port: int
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
-    def new(self) -> str:
-        """The URL of a new, empty database."""
+    def new(self, template: str = "template1") -> str:
+        """The URL of a new database, empty unless another one is its template."""
         name = f"site_{next(self.numbers)}"
-        self.psql(f"CREATE DATABASE {name}")
+        self.psql(f"CREATE DATABASE {name} TEMPLATE {template}")
         return self.url(name)
 
     def url(self, database: str, user: str = "bms") -> str:
@@ -56,11 +56,12 @@ class Server:
         return result
 
     def dump(self, database: str) -> str:
-        """Everything in a database, as the statements that make it again."""
+        """Everything in a database, as the statements that make it again; but for sequences, which a rollback does not reset."""
         address = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "bms"]
         command = [str(self.bin / "pg_dump"), *address, "-d", database]
         result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-        return "".join(line for line in result.stdout.splitlines(keepends=True) if not line.startswith("\\"))
+        lines = result.stdout.splitlines(keepends=True)
+        return "".join(line for line in lines if not line.startswith(("\\restrict", "\\unrestrict", "SELECT pg_catalog.setval(")))
 
 
 def binaries() -> Path | None:
@@ -85,7 +86,7 @@ def running() -> Iterator[Server]:
         command = [str(bin_ / "initdb"), "-D", str(data), "-U", "bms", "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync"]
         subprocess.run(command, check=True, capture_output=True, timeout=60, cwd=directory, **who)
         (data / "pg_hba.conf").write_text("host all guarded 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n")
-        port = _free_port()
+        port = free_port()
         options = [word for key, value in SETTINGS.items() for word in ("-c", f"{key}={value}")]
         with (directory / "log").open("wb") as log:
             process = subprocess.Popen(
@@ -109,8 +110,8 @@ def _unprivileged(directory: Path) -> Mapping[str, Any]:
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
+def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+    with socket.socket(type=kind) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
