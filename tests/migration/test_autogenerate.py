@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bms_iot.schema import manifest
 from tests.migration.checkout import Checkout
 from tests.migration.conftest import load_legacy
 from tests.migration.shape import shape
@@ -119,7 +120,7 @@ def test_a_new_table_for_both_databases(checkout: Checkout) -> None:
     for name in ("pk_visits", "uq_visits_badge", "fk_visits_reader_id_bacnet_readers", "ix_visits_name"):
         assert f"op.f('{name}')" in text
     is_right(checkout, file)
-    printed = checkout.ok("alembic upgrade d94e60a7b318:head --sql", BMS_DATABASE_URL=POSTGRESQL).stdout
+    printed = checkout.ok(f"alembic upgrade {manifest.head()}:head --sql", BMS_DATABASE_URL=POSTGRESQL).stdout
     assert "is_over BOOLEAN DEFAULT false NOT NULL" in printed
     assert "GENERATED ALWAYS AS ((floor(EXTRACT(epoch FROM created_at)))::bigint * 1000) STORED" in printed
 
