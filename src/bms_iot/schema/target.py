@@ -30,7 +30,9 @@ def resolve(url: str, *, relative_to: Path) -> Target:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
-        raise ConfigurationError(f"{url!r} is not a database URL: {error}") from error
+        raise ConfigurationError(
+            "the database's URL cannot be read as one", hint="sqlite+aiosqlite:////data/bms_bacnet.db"
+        ) from error
     backend = parsed.get_backend_name()
     if backend == "sqlite":
         if not parsed.database or parsed.database == ":memory:" or parsed.database.startswith("file:"):
@@ -38,6 +40,8 @@ def resolve(url: str, *, relative_to: Path) -> Target:
         path = (relative_to / parsed.database).resolve()
         return Target(url=parsed.set(database=str(path)), path=path)
     if backend == "postgresql":
+        if "sslmode" in parsed.query:
+            raise ConfigurationError("asyncpg does not know sslmode in a database's URL", hint="write ssl=require instead")
         return Target(url=parsed.set(drivername="postgresql+asyncpg"), path=None)
     raise ConfigurationError(f"the database is SQLite or PostgreSQL, not {backend}")
 

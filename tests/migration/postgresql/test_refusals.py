@@ -63,6 +63,14 @@ def test_the_right_password_is_taken_and_never_shown(
     assert PASSWORD not in shown
 
 
+@pytest.mark.parametrize("bad", ["postgresql//bms:secret@127.0.0.1/site", "postgresql://bms:secret@127.0.0.1/site?sslmode=require"])
+def test_a_url_that_cannot_be_used_is_refused_without_its_password(bad: str) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        commands.status(bad)
+
+    assert "secret" not in f"{refusal.value}{refusal.value.hint}"
+
+
 def test_without_asyncpg_the_command_that_installs_it_is_named(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "asyncpg", None)
 
