@@ -1,8 +1,11 @@
 """The composition root: Settings → a running Gateway. Nothing else builds anything."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+import fcntl
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from pathlib import Path
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -12,7 +15,7 @@ from bms_iot.bacnet import BacnetNetwork
 from bms_iot.domain.configuration import Deployment, Reader
 from bms_iot.domain.ports import Clock, ControllerNetwork
 from bms_iot.domain.schedule import Pace
-from bms_iot.errors import ConfigurationError, SchemaError
+from bms_iot.errors import ConfigurationError, DatabaseLocked, SchemaError
 from bms_iot.gateway.beat import Beat
 from bms_iot.gateway.clock import SystemClock
 from bms_iot.gateway.configure import Configure
@@ -29,6 +32,7 @@ from bms_iot.gateway.state import GatewayState
 from bms_iot.gateway.store import Store
 from bms_iot.mqtt.client import MqttBroker
 from bms_iot.mqtt.payload import encode_status
+from bms_iot.mqtt.tls import Tls
 from bms_iot.mqtt.topics import Topics
 from bms_iot.schema import gate, postgresql, target
 from bms_iot.settings import BacnetSettings, MqttSettings, Settings
@@ -49,20 +53,43 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     Raises ConfigurationError when something is not set, the SchemaError of the gate, TransportError, StorageError.
     """
     schema_revision = check_schema(settings)
-    settings.data_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     clock = SystemClock()
-    async with open_database(settings.url) as database, Readers(reader_opener(settings.bacnet, clock)) as readers:
-        deployment = await _deployment(settings, database, clock)
-        await readers.use(await our_readers(settings, database))
-        state = GatewayState(
-            deployment=deployment,
-            boot=await _boot(settings, database, clock),
-            started_at=clock.now(),
-            version=__version__,
-            schema_revision=schema_revision,
-        )
-        async with _compose(settings, database, readers, clock, state) as gateway:
-            yield gateway
+    with only_one(settings.data_directory):
+        async with open_database(settings.url) as database, Readers(reader_opener(settings.bacnet, clock)) as readers:
+            deployment = await _deployment(settings, database, clock)
+            await readers.use(await our_readers(settings, database))
+            state = GatewayState(
+                deployment=deployment,
+                boot=await _boot(settings, database, clock),
+                started_at=clock.now(),
+                version=__version__,
+                schema_revision=schema_revision,
+            )
+            async with _compose(settings, database, readers, clock, state) as gateway:
+                yield gateway
+
+
+@contextmanager
+def only_one(data_directory: Path) -> Iterator[None]:
+    """Keep a second gateway from this data directory: both would use one identity, one UDP port and one outbox.
+
+    Raises DatabaseLocked, ConfigurationError when the directory cannot be used.
+    """
+    file = data_directory / "gateway.lock"
+    try:
+        data_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{file} cannot be written: {error.strerror}", hint="make the data directory ours, or name another: BMS_DATA_DIRECTORY"
+        ) from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise DatabaseLocked(f"a gateway already runs on {data_directory}", hint="stop it first") from None
+    finally:
+        os.close(descriptor)
 
 
 @asynccontextmanager
@@ -180,7 +207,7 @@ async def missing_provisioning(settings: Settings) -> list[str]:
 
 
 def require_provisioned(settings: Settings) -> None:
-    """Raises ConfigurationError that names the first missing key. Creates nothing."""
+    """Raises ConfigurationError that names the missing keys, or a certificate that cannot be used. Creates nothing."""
     try:
         check_schema(settings)
         missing = asyncio.run(missing_provisioning(settings))
@@ -188,6 +215,14 @@ def require_provisioned(settings: Settings) -> None:
         missing = [key for key in IDENTIFIERS if getattr(settings, key) is None] + ([] if settings.mqtt.host else ["mqtt.host"])
     if missing:
         raise _not_provisioned(missing)
+    if settings.mqtt.uses_tls:
+        _tls(settings.mqtt).context()
+
+
+def _tls(settings: MqttSettings) -> Tls:
+    return Tls(
+        ca_certificate=settings.ca_certificate, client_certificate=settings.client_certificate, client_key=settings.client_key
+    )
 
 
 def _not_provisioned(missing: Sequence[str]) -> ConfigurationError:

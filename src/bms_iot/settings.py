@@ -12,7 +12,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -61,10 +71,17 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
+def host_name(value: str) -> str:
+    """A name or an address, and nothing else. Raises ValueError."""
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9.])?|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]+", value) or value.count(":") == 1:
+        raise ValueError("must be a name or an address alone; port and TLS have settings of their own")
+    return value
+
+
 class MqttSettings(_Section):
     """The broker."""
 
-    host: str | None = Field(None, description="name or address of the broker")
+    host: Annotated[str, AfterValidator(host_name)] | None = Field(None, description="name or address of the broker")
     port: Port | None = Field(None, description="8883 with TLS, else 1883")
     tls: bool | None = Field(None, description="on, except towards this machine itself")
     ca_certificate: Path | None = Field(None, description="PEM file; the system's roots by default")
@@ -205,7 +222,7 @@ def settings_file(environ: Mapping[str, str] | None = None) -> Path:
     environ = os.environ if environ is None else environ
     if named := environ.get("BMS_SETTINGS_FILE"):
         return Path(named).absolute()
-    return Path(environ.get("BMS_DATA_DIRECTORY") or default_data_directory(environ)).absolute() / SETTINGS_NAME
+    return Path(environ.get("BMS_DATA_DIRECTORY") or default_data_directory(environ)) / SETTINGS_NAME
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -215,9 +232,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        raise ConfigurationError(
-            "; ".join(_complaints(error, origins)), hint="bms-iot config validate checks all of them"
-        ) from None
+        raise ConfigurationError("; ".join(_complaints(error, origins))) from None
 
 
 def gather(environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -228,8 +243,10 @@ def gather(environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
     for key, value in _flat(_read_toml(path, must_exist="BMS_SETTINGS_FILE" in environ)):
         _put(values, origins, key, value, str(path))
     for key, value, origin in _from_environment(environ):
-        _put(values, origins, key, value, origin)
-    values["data_directory"] = Path(str(values["data_directory"])).absolute()
+        if value:  # an empty variable is one that is not set
+            _put(values, origins, key, value, origin)
+    if not Path(str(values["data_directory"])).is_absolute():
+        raise ConfigurationError(f"{origins['data_directory']}: data_directory: must be an absolute path")
     return values, origins
 
 
@@ -321,7 +338,8 @@ def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, type]
 def _complaints(error: ValidationError, origins: Mapping[str, str]) -> Iterator[str]:
     for problem in error.errors(include_url=False, include_context=False, include_input=False):
         key = ".".join(str(part) for part in problem["loc"] if isinstance(part, str) and not part.startswith("function-"))
-        origin = origins.get(key) or next((o for k, o in origins.items() if k.startswith(f"{key}.")), "settings")
+        below = dict.fromkeys(origin for name, origin in origins.items() if name.startswith(f"{key}."))
+        origin = origins.get(key) or ", ".join(below) or "settings"
         what = "is not a setting" if problem["type"] == "extra_forbidden" else problem["msg"].removeprefix("Value error, ")
         yield f"{origin}: {key}: {what}" if origin != key else f"{key}: {what}"
 

@@ -179,3 +179,31 @@ def test_a_database_of_an_older_version_in_the_working_directory_is_not_passed_o
     assert done.returncode == 78
     assert "older versions kept it" in done.stderr
     assert "BMS_DATABASE_URL" in done.stderr
+
+
+def test_an_empty_value_takes_a_setting_back(place):
+    bms(place, "config", "set", "bacnet.broadcast", "10.0.0.255")
+    assert bms(place, "config", "set", "bacnet.broadcast", "").returncode == 0
+    assert json.loads(bms(place, "config", "show", "--json").stdout)["bacnet.broadcast"] == {"value": None, "origin": "default"}
+
+
+def test_a_refused_value_is_not_blamed_on_a_variable_nobody_set(place):
+    done = bms(place, "config", "set", "bacnet.broadcast", "10.0.0.255:47808")
+    assert done.returncode == 78
+    assert "BMS_" not in done.stderr
+
+
+def test_validate_opens_the_certificates(place):
+    provisioned = {"BMS_ORGANIZATION_ID": "org_x", "BMS_SITE_ID": "s", "BMS_DEVICE_ID": "d", "BMS_MQTT__HOST": "broker.example"}
+    done = bms(place, "config", "validate", BMS_MQTT__CA_CERTIFICATE="/nosuch.pem", **provisioned)
+    assert (done.returncode, "/nosuch.pem" in done.stderr) == (78, True)
+
+
+def test_a_second_gateway_on_one_data_directory_is_refused(place):
+    from bms_iot.bootstrap import only_one
+
+    assert bms(place, "db", "upgrade").returncode == 0
+    with only_one(place / ".local" / "share" / "bms-iot"):
+        done = bms(place, "run", BMS_ORGANIZATION_ID="org_x", BMS_SITE_ID="s", BMS_DEVICE_ID="d", BMS_MQTT__HOST="127.0.0.1")
+    assert done.returncode == 12
+    assert "already runs" in done.stderr

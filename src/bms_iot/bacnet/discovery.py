@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from bms_iot.bacnet import names
@@ -38,9 +39,11 @@ async def who_is(
 ) -> list[FoundDevice]:
     """Ask by broadcast, or `station` alone, and collect what answers; ordered by instance, then address.
 
+    `station` asked for one instance ends the waiting by its answer.
     Raises TransportError when there is no broadcast address or it cannot be sent to.
     """
     found: dict[tuple[Station, int], IAm] = {}
+    answered = asyncio.Event()
 
     def hear(source: Station, request: UnconfirmedRequest) -> None:
         i_am = _i_am(client, request)
@@ -49,6 +52,8 @@ async def who_is(
         asked = (low is None or i_am.instance >= low) and (high is None or i_am.instance <= high)
         if asked and (station is None or source[:2] == station[:2]) and len(found) < MAX_FOUND:
             found[source, i_am.instance] = i_am
+            if station is not None and low is not None and low == high:
+                answered.set()
 
     silence = client.listen(hear)
     try:
@@ -59,7 +64,8 @@ async def who_is(
                     client.port.broadcast(frame_broadcast(request))
                 else:
                     client.port.send(frame_unicast(request, expecting_reply=False), station.host, station.port)
-            await asyncio.sleep(wait_seconds / 2)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(answered.wait(), wait_seconds / 2)
     finally:
         silence()
     now = asyncio.get_running_loop().time()

@@ -19,7 +19,12 @@ def show(
 
     settings = load_settings()
     _, origins = gather(os.environ)
-    rows = {key: {"value": _shown(settings, key), "origin": origins.get(key, "default")} for key in setting_keys()}
+    effective = {"database_url": settings.url, "mqtt.port": settings.mqtt.effective_port, "mqtt.tls": settings.mqtt.uses_tls}
+    rows = {
+        key: {"value": effective[key] if value is None and key in effective else value, "origin": origins.get(key, "default")}
+        for key in setting_keys()
+        for value in (_shown(settings, key),)
+    }
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
@@ -36,7 +41,7 @@ def set_(
         str | None, typer.Argument(help="Its value. For a secret leave it out: it is asked for, or read from stdin.")
     ] = None,
 ) -> None:
-    """Set one key in the settings file."""
+    """Set one key in the settings file; an empty value takes it back."""
     from pydantic import SecretStr
 
     from bms_iot.cli.settings_file import variable, write_setting
@@ -54,7 +59,7 @@ def set_(
     if value is None:
         raise typer.BadParameter("a value is missing", param_hint="VALUE")
     path = write_setting(os.environ, key, value)
-    typer.echo(f"{key} is set in {path}", err=True)
+    typer.echo(f"{key} is set in {path}" if value else f"{key} is no longer set in {path}", err=True)
     if variable(key) in os.environ:
         typer.echo(f"but the environment sets it too, and wins: {variable(key)}", err=True)
 
@@ -67,6 +72,8 @@ def validate() -> None:
 
     settings = load_settings()
     require_provisioned(settings)
+    if settings_file().exists() and settings_file().stat().st_mode & 0o077:
+        typer.echo(f"others can read {settings_file()}\n  next: chmod 600 {settings_file()}", err=True)
     typer.echo(f"settings are valid ({settings_file()})", err=True)
 
 

@@ -13,11 +13,16 @@ from bms_iot.settings import PREFIX, Settings, load_settings, settings_file
 
 
 def write_setting(environ: Mapping[str, str], key: str, value: str) -> Path:
-    """Set one dotted key and return the file. Raises ConfigurationError, nothing changed, when the result would not be valid."""
+    """Set one dotted key, or take it back with an empty value, and return the file.
+
+    Raises ConfigurationError, nothing changed, when the result would not be valid.
+    """
     path = settings_file(environ)
-    settings = load_settings({**environ, variable(key): value})
     document = _document(path)
-    _put(document, key, _native(settings, key, value))
+    if value:
+        _put(document, key, _native(_checked(environ, key, value), key, value))
+    else:
+        _remove(document, key)
     draft = path.with_name(f".{path.name}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -33,6 +38,20 @@ def write_setting(environ: Mapping[str, str], key: str, value: str) -> Path:
 def variable(key: str) -> str:
     """The environment variable of a dotted key."""
     return f"{PREFIX}{key.upper().replace('.', '__')}"
+
+
+def _checked(environ: Mapping[str, str], key: str, value: str) -> Settings:
+    try:
+        return load_settings({**environ, variable(key): value})
+    except ConfigurationError as error:
+        raise ConfigurationError(str(error).replace(f"{variable(key)}: ", "")) from None
+
+
+def _remove(document: dict[str, Any], key: str) -> None:
+    *parents, last = key.split(".")
+    for parent in parents:
+        document = document.get(parent, {})
+    document.pop(last, None)
 
 
 def _document(path: Path) -> dict[str, Any]:

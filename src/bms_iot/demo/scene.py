@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -47,6 +48,8 @@ class Scene:
         for line in reversed(self.log_file.read_text(encoding="utf-8").splitlines()):
             if '"gateway_stopped"' in line:
                 return dict(json.loads(line))
+        if code == -signal.SIGTERM:  # stopped before it had begun
+            return {"committed_readings": 0}
         raise BmsError(f"the gateway ended with exit code {code} and no account", hint=f"its log is {self.log_file}")
 
 

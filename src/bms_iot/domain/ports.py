@@ -63,7 +63,10 @@ class ControllerNetwork(Protocol):
     async def who_is(
         self, *, low: int | None = None, high: int | None = None, address: DeviceAddress | None = None, wait_seconds: float = 3.0
     ) -> list[FoundDevice]:
-        """Ask for devices of that range of instances, by broadcast or at one address; collects answers for `wait_seconds`."""
+        """Ask for devices of that range of instances, by broadcast or at one address; collects answers for `wait_seconds`.
+
+        One instance at one address is not waited for any longer than until it answers.
+        """
         ...
 
     async def read_object_list(self, device: Device) -> ObjectList:

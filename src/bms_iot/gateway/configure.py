@@ -1,5 +1,6 @@
 """`get_config`: store the readers, discover the controllers, keep the configuration, upload it."""
 
+import asyncio
 import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,7 +15,7 @@ from bms_iot.domain.configuration import ConfiguredDevice
 from bms_iot.domain.points import Device
 from bms_iot.domain.ports import Clock
 from bms_iot.errors import BacnetError, BmsError, CommandRejected
-from bms_iot.gateway.discover import Discovered, discover_device, find_device, merge
+from bms_iot.gateway.discover import AT_ONCE, Discovered, discover_all, find_device, merge, only
 from bms_iot.gateway.monitor import Monitor
 from bms_iot.gateway.readers import Readers
 from bms_iot.gateway.state import GatewayState
@@ -54,8 +55,8 @@ class Configure:
             await self._use_readers(command)
         discovered, outcomes = await self._discover(command.controllers)
         devices = await self._monitor.configuration()
-        if discovered:
-            devices = await self._monitor.reconfigure(merge(devices, discovered))
+        if wanted := only(merge(devices, discovered), command.controllers):
+            devices = await self._monitor.reconfigure(wanted)
         details: dict[str, object] = {"controllers": outcomes}
         failed = [controller for controller, outcome in outcomes.items() if not outcome["success"]]
         try:
@@ -88,19 +89,24 @@ class Configure:
             await self._readers.use(active)
 
     async def _discover(self, controllers: Sequence[Device]) -> tuple[list[Discovered], dict[str, dict[str, object]]]:
-        discovered: list[Discovered] = []
         outcomes: dict[str, dict[str, object]] = {}
-        for controller in controllers:
-            try:
-                found = await find_device(self._readers, controller.address, controller.instance, controller.controller_id)
-                result = await discover_device(self._readers, replace(found, address=controller.address))
-            except BacnetError as error:
-                outcomes[controller.controller_id] = {"success": False, "message": str(error)}
-                log.warning("controller_not_discovered", device=controller.instance, reason=str(error))
-                continue
-            discovered.append(result)
+        limit, found = asyncio.Semaphore(AT_ONCE), list[Device]()
+
+        async def find(controller: Device) -> None:
+            async with limit:
+                try:
+                    device = await find_device(self._readers, controller.address, controller.instance, controller.controller_id)
+                    found.append(replace(device, address=controller.address))
+                except BacnetError as error:
+                    outcomes[controller.controller_id] = _not_read(error)
+
+        await asyncio.gather(*map(find, controllers))
+        discovered, failed = await discover_all(self._readers, found, on_start=lambda _device: None)
+        for device, error in failed.items():
+            outcomes[device.controller_id] = _not_read(error)
+        for result in discovered:
             points = len(result.configured.objects)
-            outcomes[controller.controller_id] = {
+            outcomes[result.configured.device.controller_id] = {
                 "success": result.complete,
                 "points": points,
                 "message": f"{points} points" if result.complete else f"{points} points; part of the object list could not be read",
@@ -116,6 +122,10 @@ class Configure:
             raise UploadFailed(f"the configuration is kept, but the upload failed: {type(error).__name__}: {error}") from None
         if not response.is_success:
             raise UploadFailed(f"the configuration is kept, but the upload was answered with HTTP {response.status_code}")
+
+
+def _not_read(error: BacnetError) -> dict[str, object]:
+    return {"success": False, "message": str(error)}
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,13 +1,18 @@
 """Find controllers and what they hold. A failed or partial discovery never takes away what is configured."""
 
+import asyncio
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bms_iot.domain.configuration import ConfiguredDevice, ConfiguredObject
 from bms_iot.domain.points import Device, DeviceAddress, ObjectIdentifier
 from bms_iot.domain.ports import ControllerNetwork, FoundDevice, ObjectDescription
 from bms_iot.errors import BacnetError, DeviceUnreachable
+
+AT_ONCE = 8
+"""Devices that are discovered side by side."""
+WAIT_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,10 +37,10 @@ async def discover_device(network: ControllerNetwork, device: Device) -> Discove
 
 async def find_device(network: ControllerNetwork, address: DeviceAddress, instance: int, controller_id: str) -> Device:
     """The device of that instance at that address. Raises DeviceUnreachable when it is not there, naming who is."""
-    found = await network.who_is(address=address, wait_seconds=3.0)
-    for candidate in found:
+    for candidate in await network.who_is(address=address, low=instance, high=instance, wait_seconds=WAIT_SECONDS):
         if candidate.instance == instance:
             return Device(address=candidate.address, instance=instance, controller_id=controller_id, vendor_id=candidate.vendor_id)
+    found = await network.who_is(address=address, wait_seconds=1.0)
     others = ", ".join(str(candidate.instance) for candidate in found)
     raise DeviceUnreachable(
         f"device {instance} did not answer at {address}" + (f", but device {others} did" if others else ""),
@@ -46,17 +51,35 @@ async def find_device(network: ControllerNetwork, address: DeviceAddress, instan
 def merge(known: Iterable[ConfiguredDevice], discovered: Iterable[Discovered]) -> list[ConfiguredDevice]:
     """The known configuration with what was discovered added.
 
-    A device whose whole object list was read is replaced by what it says; of one read in part, the known objects stay. Ids that are
-    known stay with their object.
+    A device is known by controller id and instance, else by instance and address, and takes the controller id it was found with.
+    One whose whole object list was read is replaced by what it says; of one read in part, the known objects stay. Known keys stay
+    with their object.
     """
-    result = {_identity(configured.device): configured for configured in known}
+    result = list(known)
     for found in discovered:
-        key = _identity(found.configured.device)
-        before = {wanted.object: wanted for wanted in result[key].objects} if key in result else {}
-        objects = {wanted.object: _with_known_id(wanted, before) for wanted in found.configured.objects}
+        position = _position(result, found.configured.device)
+        before = {} if position is None else {wanted.object: wanted for wanted in result[position].objects}
+        objects = {wanted.object: _with_known_key(wanted, before) for wanted in found.configured.objects}
         kept = {} if found.complete else before
-        result[key] = ConfiguredDevice(device=found.configured.device, objects=tuple({**kept, **objects}.values()))
-    return [configured for configured in result.values() if configured.objects]
+        merged = ConfiguredDevice(device=found.configured.device, objects=tuple({**kept, **objects}.values()))
+        if position is None:
+            result.append(merged)
+        else:
+            result[position] = merged
+    return [configured for configured in result if configured.objects]
+
+
+def only(configured: Iterable[ConfiguredDevice], wanted: Iterable[Device]) -> list[ConfiguredDevice]:
+    """Those of the configured devices that are wanted, by controller id and instance."""
+    named = {(device.controller_id, device.instance) for device in wanted}
+    return [c for c in configured if (c.device.controller_id, c.device.instance) in named]
+
+
+def _position(configured: Sequence[ConfiguredDevice], device: Device) -> int | None:
+    by_controller = {(c.device.controller_id, c.device.instance): at for at, c in enumerate(configured)}
+    by_address = {(c.device.address, c.device.instance): at for at, c in enumerate(configured)}
+    at = by_controller.get((device.controller_id, device.instance))
+    return by_address.get((device.address, device.instance)) if at is None else at
 
 
 def name_device(found: FoundDevice, gateway_id: str | None) -> Device:
@@ -84,23 +107,24 @@ def keep_known_controllers(discovered: Iterable[Discovered], known: Iterable[Con
 async def discover_all(
     network: ControllerNetwork, devices: Sequence[Device], *, on_start: Callable[[Device], None]
 ) -> tuple[list[Discovered], dict[Device, BacnetError]]:
-    """Discover devices one after the other, announcing each; those that failed come back with their reason."""
-    discovered: list[Discovered] = []
+    """Discover devices, a few at a time, announcing each; those that failed come back with their reason."""
+    limit = asyncio.Semaphore(AT_ONCE)
     failed: dict[Device, BacnetError] = {}
-    for device in devices:
-        on_start(device)
-        try:
-            discovered.append(await discover_device(network, device))
-        except BacnetError as error:
-            failed[device] = error
-    return discovered, failed
+
+    async def one(device: Device) -> Discovered | None:
+        async with limit:
+            on_start(device)
+            try:
+                return await discover_device(network, device)
+            except BacnetError as error:
+                failed[device] = error
+                return None
+
+    results = await asyncio.gather(*map(one, devices))
+    return [result for result in results if result is not None], failed
 
 
-def _identity(device: Device) -> tuple[str, int]:
-    return device.controller_id, device.instance
-
-
-def _with_known_id(wanted: ConfiguredObject, before: dict[ObjectIdentifier, ConfiguredObject]) -> ConfiguredObject:
+def _with_known_key(wanted: ConfiguredObject, before: Mapping[ObjectIdentifier, ConfiguredObject]) -> ConfiguredObject:
     known = before.get(wanted.object)
     if known is None:
         return wanted

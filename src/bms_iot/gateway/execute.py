@@ -27,7 +27,7 @@ class Execute:
         while True:
             message = await self._broker.receive()
             name = self._topics.command_name(message.topic)
-            if name is not None:
+            if name is not None and message.payload:  # an empty one clears what was retained
                 await self._answer(name, message)
             self._broker.acknowledge(message)
 

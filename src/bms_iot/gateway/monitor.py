@@ -62,6 +62,8 @@ class Monitor:
             plan[row.point.device].append(row.point)
         self._poll.replan(plan)
         self._state.changed.set()
+        if not plan:
+            log.warning("nothing_to_read", hint="bms-iot bacnet discover --save, or the command get_config")
         log.info("monitoring_planned", devices=len(plan), points=len(stored), monitoring=self._state.is_monitoring)
 
 

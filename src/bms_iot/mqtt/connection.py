@@ -18,6 +18,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 from pydantic import SecretStr
 
 from bms_iot.errors import BrokerUnavailable, ConfigurationError, PublishRefused
@@ -132,7 +133,12 @@ class Connection:
         """Subscribe with QoS 1; returns the filters that were refused. Raises BrokerUnavailable when the connection is lost."""
         codes: list[ReasonCode] = []
         if filters:
-            self._client.subscribe([(topic_filter, 1) for topic_filter in filters])
+            # retainAsPublished shows a command that its sender retained also while we are connected; 3.1.1 has no such thing
+            if self.version == MQTTProtocolVersion.MQTTv5:
+                options = SubscribeOptions(qos=1, retainAsPublished=True)
+                self._client.subscribe([(topic_filter, options) for topic_filter in filters])
+            else:
+                self._client.subscribe([(topic_filter, 1) for topic_filter in filters])
             await self._first(self._suback, self._options.acknowledge_timeout_seconds)
             if not self._suback.done():
                 raise BrokerUnavailable("the broker did not acknowledge the subscription")
@@ -241,7 +247,8 @@ class Connection:
         except ssl.SSLCertVerificationError as error:
             failure = ConnectFailed(f"the broker's certificate is not trusted: {error.verify_message}")
         except (OSError, ValueError) as error:
-            failure = ConnectFailed(f"cannot connect to {self._options.host} port {self._options.port}: {error}")
+            doubt = "; perhaps a port without TLS, then set mqtt.tls to false" if self._options.tls and _is_cut(error) else ""
+            failure = ConnectFailed(f"cannot connect to {self._options.host} port {self._options.port}: {error}{doubt}")
         try:
             self._loop.call_soon_threadsafe(self._opened, opened, failure)
         except RuntimeError:
@@ -372,3 +379,8 @@ def _settle(future: asyncio.Future[Any], failure: Exception | None, result: obje
         future.set_result(result)
     else:
         future.set_exception(failure)
+
+
+def _is_cut(error: Exception) -> bool:
+    """Whether a TLS handshake ended as it does where nobody speaks TLS."""
+    return isinstance(error, ConnectionResetError | ssl.SSLError) and not isinstance(error, ssl.SSLCertVerificationError)

@@ -28,7 +28,7 @@ def load_rusty_bacnet() -> ModuleType:
     except ImportError as error:
         raise ConfigurationError(
             "the simulated building needs rusty-bacnet, which is not installed or has no build for this machine",
-            hint="pip install bms-iot[demo]",
+            hint="pip install 'bms-iot[demo]'",
         ) from error
 
 

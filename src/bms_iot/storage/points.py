@@ -45,7 +45,8 @@ async def register(connection: AsyncConnection, devices: Iterable[ConfiguredDevi
     """Make sure that every configured object has its row, and return the rows of all of them.
 
     A known point is looked up, never recomputed: by its whole identity, else by controller, device instance and object, since then
-    it moved, and its row follows with id, key and history. A new point gets the key it is configured with, or the formula's.
+    it moved. Its row follows with id, key and history, and takes the controller id of the configuration. A new point gets the key
+    it is configured with, or the formula's.
     """
     known = {_key(stored.point): stored.point for stored in await load_points(connection)}
     by_object = {_object_key(point): point for point in known.values()}
@@ -55,8 +56,10 @@ async def register(connection: AsyncConnection, devices: Iterable[ConfiguredDevi
         for wanted in configured.objects:
             device, identifier = configured.device, wanted.object
             point = known.get((device.instance, device.address, identifier))
-            if point is None and (moved := by_object.get((device.controller_id, device.instance, identifier))):
-                point = await _move(connection, moved, device.address)
+            if point is None:
+                point = by_object.get((device.controller_id, device.instance, identifier))
+            if point is not None:
+                point = await _follow(connection, point, device)
             if point is None:
                 point = await _insert(connection, device, wanted, taken, now)
             known[_key(point)] = by_object[_object_key(point)] = point
@@ -106,11 +109,18 @@ def _object_key(point: Point) -> tuple[str, int, ObjectIdentifier]:
     return point.device.controller_id, point.device.instance, point.object
 
 
-async def _move(connection: AsyncConnection, point: Point, address: DeviceAddress) -> Point:
-    await connection.execute(
-        update(_table).where(_table.c.id == point.id).values(controller_ip_address=address.host, controller_port=address.port)
-    )
-    return replace(point, device=replace(point.device, address=address))
+async def _follow(connection: AsyncConnection, point: Point, device: Device) -> Point:
+    """Give a point's row the address and controller id its device has now."""
+    before = point.device
+    if (before.address, before.controller_id) == (device.address, device.controller_id):
+        return point
+    now = {
+        "controller_ip_address": device.address.host,
+        "controller_port": device.address.port,
+        "controller_id": device.controller_id,
+    }
+    await connection.execute(update(_table).where(_table.c.id == point.id).values(now))
+    return replace(point, device=replace(before, address=device.address, controller_id=device.controller_id))
 
 
 async def _insert(connection: AsyncConnection, device: Device, wanted: ConfiguredObject, taken: set[str], now: datetime) -> Point:
