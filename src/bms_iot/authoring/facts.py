@@ -2,6 +2,7 @@
 
 import logging
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-from bms_iot.schema import connection, ledger, offline
+from bms_iot.schema import connection, ledger, rehearsal
 
 _NOT_OURS = {"alembic_version", ledger.NAME}
 _GENERATED = (2, 3)
@@ -41,7 +42,7 @@ def at(script: ScriptDirectory, revision: str | None) -> Facts:
     if revision is None:
         return Facts()
     with quiet(), connection.in_memory() as memory, memory.begin():
-        offline.build(memory, script, revision, "")
+        rehearsal.build(memory, script, revision, "")
         return read(memory)
 
 
@@ -70,7 +71,8 @@ def read(opened: Connection) -> Facts:
 
 def _table(opened: Connection, name: str, sql: str, others: list[tuple[str, str, str, str]]) -> Table:
     inspector = sa.inspect(opened)
-    uniques = {unique["name"] for unique in inspector.get_unique_constraints(name)}
+    with warnings.catch_warnings(action="ignore", category=sa.exc.SAWarning):  # indexes on expressions are read below
+        uniques = {unique["name"] for unique in inspector.get_unique_constraints(name)}
     keys = {key["name"] for key in inspector.get_foreign_keys(name)}
     hazards = [f"trigger {other}" for kind, other, table, _ in others if kind == "trigger" and table == name]
     hazards += [f"view {other}" for kind, other, _, text in others if kind == "view" and re.search(rf"\b{re.escape(name)}\b", text)]

@@ -8,7 +8,7 @@ from alembic.script import ScriptDirectory
 
 from bms_iot import __version__
 from bms_iot.errors import RevisionEdited
-from bms_iot.schema import connection, fingerprint, manifest, offline
+from bms_iot.schema import connection, fingerprint, manifest, rehearsal
 
 GOLDEN = manifest.MIGRATIONS / "golden"
 
@@ -33,7 +33,7 @@ def golden_file(revision: str) -> Path:
 def golden(script: ScriptDirectory, revision: str) -> str:
     """The fingerprint of SQLite's schema at a revision, as JSON, by running the revisions on an empty database in memory."""
     with connection.in_memory() as memory, memory.begin():
-        offline.build(memory, script, revision, __version__)
+        rehearsal.build(memory, script, revision, __version__)
         driver = memory.connection.driver_connection
         assert driver is not None
         return json.dumps(fingerprint.take(driver), indent=1, sort_keys=True) + "\n"

@@ -1,5 +1,6 @@
 """How the migration machine opens the database: never by the application's engine, whose foreign keys are on."""
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,9 +11,15 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from bms_iot.errors import DatabaseCorrupt, DatabaseLocked, NoSpace, SchemaError
+from bms_iot.schema import snapshot
 from bms_iot.schema.readonly import open_readonly, uri
 
 BUSY_SECONDS = 30.0
+MEMORY = Path(":memory:")
+
+_DENIED = {sqlite3.SQLITE_TRANSACTION: "", sqlite3.SQLITE_ATTACH: "ATTACH ", sqlite3.SQLITE_DETACH: "DETACH "}
+_SHOWING = ("table_", "index_", "foreign_key_list", "foreign_key_check", "quick_check", "integrity_check", "database_list")
+_ACTING = ("wal_checkpoint", "incremental_vacuum", "optimize", "shrink_memory")
 
 
 @contextmanager
@@ -21,6 +28,8 @@ def writing(path: Path) -> Iterator[Connection]:
 
     They must be off before BEGIN (inside a transaction the PRAGMA does nothing): a rebuilt table would take its children along.
     """
+    if not all(os.access(place, os.W_OK) and place.stat().st_mode & 0o222 for place in (path, path.parent)):
+        raise SchemaError(f"{path} or its directory is read-only; nothing was changed", hint="let its owner run this")
 
     def connect() -> sqlite3.Connection:
         connection = sqlite3.connect(uri(path, "rwc"), uri=True, timeout=BUSY_SECONDS, isolation_level=None)
@@ -48,8 +57,43 @@ def in_memory(record: Callable[[str], object] | None = None) -> Iterator[Connect
         connection.set_trace_callback(record)
         return connection
 
-    with _opened(connect, "BEGIN", Path(":memory:")) as connection:
+    with _opened(connect, "BEGIN", MEMORY) as connection:
         yield connection
+
+
+def driver(opened: Connection) -> sqlite3.Connection:
+    """The driver's own connection."""
+    raw = opened.connection.driver_connection
+    assert isinstance(raw, sqlite3.Connection)
+    return raw
+
+
+@contextmanager
+def guarded(raw: sqlite3.Connection, running: Callable[[], str]) -> Iterator[None]:
+    """Let no revision end the transaction, attach a database or set a PRAGMA. Raises SchemaError naming the one `running`."""
+    denied: list[str] = []
+
+    def authorize(action: int, first: str | None, second: str | None, *_: object) -> int:
+        if action == sqlite3.SQLITE_PRAGMA and first is not None:
+            if first.startswith(_SHOWING) or (second is None and first not in _ACTING):
+                return sqlite3.SQLITE_OK
+            denied.append(f"PRAGMA {first}")
+        elif action in _DENIED:
+            denied.append(f"{_DENIED[action]}{first or ''}")
+        else:
+            return sqlite3.SQLITE_OK
+        return sqlite3.SQLITE_DENY
+
+    raw.set_authorizer(authorize)
+    try:
+        yield
+    except (DBAPIError, sqlite3.Error):
+        if not denied:
+            raise
+    finally:
+        raw.set_authorizer(None)  # our own COMMIT or ROLLBACK comes next
+    if denied:
+        raise SchemaError(f"revision {running()} was rolled back, since it tried {denied[0]}: a whole run is one transaction")
 
 
 @contextmanager
@@ -71,10 +115,13 @@ def explained(error: BaseException | None, path: Path, statement: str = "") -> S
     if name.startswith("SQLITE_FULL"):
         return NoSpace(f"the disk of {path} is full; nothing was changed")
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return DatabaseCorrupt(f"{path} is not a sound SQLite database: {error}")
+        return DatabaseCorrupt(f"{path} is not a sound SQLite database: {error}", hint=snapshot.hint(path))
     if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
         return SchemaError(f"{path} cannot be opened or written: {error}")
-    return SchemaError(f"the migration of {path} failed and was rolled back: {error}{statement}")
+    what = (
+        "the rehearsal failed and nothing was changed" if path == MEMORY else f"the migration of {path} failed and was rolled back"
+    )
+    return SchemaError(f"{what}: {error}{statement}")
 
 
 @contextmanager

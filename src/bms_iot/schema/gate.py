@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bms_iot.errors import DatabaseCorrupt, DatabaseLocked, SchemaBehind, SchemaNewer
-from bms_iot.schema import manifest
+from bms_iot.schema import manifest, snapshot
 from bms_iot.schema.readonly import open_readonly
 
 UPGRADE = "bms-iot db upgrade"
@@ -123,4 +123,4 @@ def _failure(path: Path, error: sqlite3.Error) -> State:
         return State.INTERRUPTED  # only a writer may undo what the journal holds
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         raise DatabaseLocked(f"{path} is held by another process") from error
-    raise DatabaseCorrupt(f"{path} cannot be read as a SQLite database: {error}", hint="restore a backup") from error
+    raise DatabaseCorrupt(f"{path} cannot be read as a SQLite database: {error}", hint=snapshot.hint(path)) from error

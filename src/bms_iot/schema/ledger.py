@@ -7,7 +7,21 @@ from typing import Any
 
 from alembic.runtime.migration import MigrationInfo
 from alembic.script import ScriptDirectory
-from sqlalchemy import JSON, Column, Connection, DateTime, Dialect, Integer, MetaData, String, Table, TypeDecorator, insert, select
+from sqlalchemy import (
+    JSON,
+    Column,
+    Connection,
+    DateTime,
+    Dialect,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    TypeDecorator,
+    insert,
+    inspect,
+    select,
+)
 from sqlalchemy.schema import CreateTable
 
 NAME = "schema_ledger"
@@ -34,7 +48,8 @@ TABLE = Table(
     Column("detail", Detail, nullable=False),
     Column("announced_at", DateTime),
 )
-"""`kind` is upgrade, downgrade or stamp for a whole run, else what a revision reports: fold, move, conflict, rekey, boots, unfold.
+"""`kind` is upgrade, downgrade, stamp, adopt or mend for what was done as a whole, else what a revision reports: fold, move,
+conflict, rekey, boots, unfold.
 
 `announced_at` is for the application: NULL until it has told the cloud.
 """
@@ -88,3 +103,10 @@ def last(connection: Connection, kind: str) -> dict[str, Any] | None:
     """The detail of the newest entry of that kind."""
     query = select(TABLE.c.detail).where(TABLE.c.kind == kind).order_by(TABLE.c.id.desc()).limit(1)
     return connection.execute(query).scalar()
+
+
+def listed(connection: Connection) -> list[dict[str, Any]]:
+    """Every entry, oldest first."""
+    if not inspect(connection).has_table(NAME):
+        return []
+    return [dict(row) for row in connection.execute(select(TABLE).order_by(TABLE.c.id)).mappings()]

@@ -2,23 +2,40 @@
 
 import logging.config
 import os
+import sqlite3
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import metadata as distribution
 from pathlib import Path
 from typing import Any
 
 from alembic import context
 from alembic.runtime.migration import MigrationContext, MigrationInfo
-from sqlalchemy import Connection, MetaData, inspect
+from sqlalchemy import Connection, MetaData
 
-from bms_iot.errors import BmsError, SchemaError, SchemaNewer
-from bms_iot.schema import connection, ledger, lock, offline, postgresql, target, verify
+from bms_iot.errors import BmsError, SchemaDrift, SchemaError, SchemaNewer
+from bms_iot.schema import (
+    connection,
+    gate,
+    ledger,
+    lock,
+    manifest,
+    offline,
+    owners,
+    postgresql,
+    preflight,
+    rehearsal,
+    snapshot,
+    target,
+    verify,
+)
+from bms_iot.schema.readonly import uri
 from bms_iot.schema.run import Run
 
-RAISE, URL, PROGRESS = "bms_raise", "bms_url", "bms_progress"
-"""Keys of `Config.attributes`: raise errors instead of exiting, the database's URL, and whom to tell about progress."""
+RAISE, URL, PROGRESS, ADOPT, PLAN = "bms_raise", "bms_url", "bms_progress", "bms_adopt", "bms_plan"
+"""Keys of `Config.attributes`: raise errors instead of exiting, the database's URL, whom to tell about progress; only recognise the
+database, whom to tell what would be done instead of doing it."""
 
 _WRITES = {"upgrade", "downgrade", "do_stamp", "do_ensure_version"}
 
@@ -54,17 +71,27 @@ def _dispatch(configure: dict[str, Any], database_url: Callable[[], tuple[str, b
         _dispatch_postgresql(chosen, verb, configure, options)
     elif context.is_offline_mode():
         offline.print_sqlite(options, configure, config.output_buffer or config.stdout, release())
+    elif PLAN in config.attributes:
+        _plan(chosen.path, options["fn"])
     elif verb in _WRITES:
-        _write(chosen.path, verb, configure)
+        manifest.refuse_edited(Path(context.script.dir))
+        if ADOPT in config.attributes:
+            options["fn"], verb = (lambda _revision, _context: ()), "adopt"
+        _write(chosen.path, verb, configure, options["fn"])
     else:
         _read(chosen.path, configure, may_be_missing=_is_autogenerate(options))
 
 
 def _dispatch_postgresql(chosen: target.Target, verb: str, configure: dict[str, Any], options: dict[str, Any]) -> None:
+    def migrate(opened: Connection) -> None:
+        if not _is_done(gate.judged(str(chosen), *postgresql.stamp(opened)), verb):
+            _migrate(opened, configure, None)
+
     if context.is_offline_mode():
         offline.print_postgresql(options, configure, release())
     elif verb in _WRITES:
-        postgresql.write(chosen, lambda opened: _migrate(opened, configure))
+        manifest.refuse_edited(Path(context.script.dir))
+        postgresql.write(chosen, migrate)
     else:
         postgresql.read(chosen, lambda opened: _show(opened, configure))
 
@@ -86,7 +113,7 @@ def _read(path: Path, configure: dict[str, Any], *, may_be_missing: bool) -> Non
         if not path.exists():
             # A new revision is compared with the revisions there are, for which a fresh clone needs no database.
             with opened.begin():
-                offline.build(opened, context.script, "head", release())
+                rehearsal.build(opened, context.script, "head", release())
         _show(opened, configure)
 
 
@@ -96,15 +123,61 @@ def _show(opened: Connection, configure: dict[str, Any]) -> None:
         context.run_migrations()
 
 
-def _write(path: Path, verb: str, configure: dict[str, Any]) -> None:
+def _plan(path: Path, work: rehearsal.Work) -> None:
+    _is_done(gate.inspect(path), "plan")
+    with connection.reading(path) if path.exists() else connection.in_memory() as opened, opened.begin():
+        plan = preflight.examine(
+            connection.driver(opened), path, context.script, work, release(), is_forced=_is_allowed("allow-drift")
+        )
+    context.config.attributes[PLAN](plan)
+
+
+def _write(path: Path, verb: str, configure: dict[str, Any], work: rehearsal.Work) -> None:
     if not path.exists():
         if verb != "upgrade":
             raise SchemaError(f"no database at {path}", hint="alembic upgrade head creates it")
         path.parent.mkdir(parents=True, exist_ok=True)
-    with lock.exclusive(path, wait_seconds=lock.WAIT_SECONDS), _unchanged_on_failure(path), connection.writing(path) as opened:
-        with opened.begin():
-            _migrate(opened, configure)
-        opened.connection.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[union-attr]
+    with lock.exclusive(path, wait_seconds=lock.WAIT_SECONDS):
+        if _is_done(gate.inspect(path), verb):
+            return
+        with _unchanged_on_failure(path), connection.writing(path) as opened:
+            with opened.begin():
+                if verb in ("upgrade", "downgrade", "adopt"):
+                    _migrate_file(opened, path, verb, configure, work)
+                else:
+                    _migrate(opened, configure, None)
+            connection.driver(opened).execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _migrate_file(opened: Connection, path: Path, verb: str, configure: dict[str, Any], work: rehearsal.Work) -> None:
+    """Preflight, snapshot, and the run under guard."""
+    raw = connection.driver(opened)
+    plan = preflight.examine(raw, path, context.script, work, release(), is_forced=_is_allowed("allow-drift"))
+    if plan.is_empty:
+        return
+    if verb == "downgrade" and plan.finding.kind:
+        raise SchemaDrift(f"{path} has the tables of {plan.finding.revision}, not of {plan.stamp}; nothing was changed")
+    preflight.refuse_without_space(plan)
+    if not plan.is_additive and plan.finding.revision:
+        source = sqlite3.connect(uri(path, "ro"), uri=True, isolation_level=None)
+        snapshot.take(path, plan.stamp, source=source, on_progress=context.config.attributes.get(PROGRESS))
+    steps: list[MigrationInfo] = []
+    with connection.guarded(raw, lambda: (*plan.revisions, "")[len(steps)]):
+        _migrate(opened, configure, plan, steps)
+
+
+def _is_done(found: gate.GateResult, verb: str) -> bool:
+    """Whether an upgrade has nothing to do on what a newer release left. Raises SchemaNewer where this one cannot go on."""
+    if any(script.revision == found.revision for script in context.script.walk_revisions()):
+        return False  # not released yet
+    if found.state is gate.State.NEWER_COMPATIBLE and verb == "upgrade":
+        sys.stderr.write(
+            f"{found.database} is at {found.revision}, of a newer release, which this one may use; nothing was changed\n"
+        )
+        return True
+    if found.state in (gate.State.NEWER, gate.State.NEWER_COMPATIBLE):
+        raise SchemaNewer(f"{found.database} is at {found.revision}, which this release does not know: a newer one wrote it")
+    return False
 
 
 @contextmanager
@@ -121,12 +194,12 @@ def _unchanged_on_failure(path: Path) -> Iterator[None]:
         raise
 
 
-def _migrate(opened: Connection, configure: dict[str, Any]) -> None:
-    """The whole run, in the transaction that is already begun."""
-    config, script = context.config, context.script
-    _refuse_newer(opened)
+def _migrate(
+    opened: Connection, configure: dict[str, Any], plan: preflight.Plan | None, steps: list[MigrationInfo] | None = None
+) -> None:
+    """The whole run, in the transaction that is already begun. Nothing was planned on PostgreSQL, nor for a stamp."""
+    steps, script = [] if steps is None else steps, context.script
     before, declared = verify.take_census(opened), verify.Declared()
-    steps: list[MigrationInfo] = []
 
     def applied(ctx: MigrationContext, step: MigrationInfo, heads: Collection[Any], run_args: Mapping[str, Any]) -> None:
         steps.append(step)
@@ -139,23 +212,33 @@ def _migrate(opened: Connection, configure: dict[str, Any]) -> None:
 
     declared.watch(opened)
     ledger.ensure(opened)
-    allow_loss = context.get_x_argument(as_dictionary=True).get("allow-loss") == "yes"
-    work = Run(opened, release=release(), allow_loss=allow_loss, on_progress=config.attributes.get(PROGRESS))
+    progress = context.config.attributes.get(PROGRESS)
+    work = Run(opened, release=release(), allow_loss=_is_allowed("allow-loss"), on_progress=progress)
     context.configure(connection=opened, on_version_apply=applied, run=work, **configure)
-    context.run_migrations()
-    if steps:
+    with owners.set_aside(opened, plan) if plan else nullcontext():
+        if plan:
+            _settle(opened, plan)
+        context.run_migrations()
+    if steps or plan:
         declared.any_rows = work.is_loss_allowed
-        verify.check(opened, before, declared)
+        verify.check(opened, before, declared, plan)
+    if steps:
         ledger.conclude(opened, script, steps, release=release())
 
 
-def _refuse_newer(opened: Connection) -> None:
-    """Raises SchemaNewer for a revision this release has no file for."""
-    if inspect(opened).has_table("alembic_version"):
-        known = {script.revision for script in context.script.walk_revisions()}
-        for revision in opened.exec_driver_sql("SELECT version_num FROM alembic_version").scalars():
-            if revision not in known:
-                raise SchemaNewer(f"the database is at {revision}, which this release does not know: a newer one wrote it")
+def _settle(opened: Connection, plan: preflight.Plan) -> None:
+    """Mend and stamp the database as it was found to be."""
+    finding = plan.finding
+    for statement in finding.mends:
+        opened.exec_driver_sql(statement)
+    if finding.kind:
+        context.get_context().stamp(context.script, finding.revision or "base")
+        detail = {"mends": list(finding.mends), "overlooked": list(finding.differences)}
+        ledger.append(opened, finding.kind, detail, release=release(), from_revision=plan.stamp, to_revision=finding.revision)
+
+
+def _is_allowed(what: str) -> bool:
+    return context.get_x_argument(as_dictionary=True).get(what) == "yes"
 
 
 def _log() -> None:

@@ -8,6 +8,8 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bms_iot.errors import RevisionEdited
+
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
 FILE = MIGRATIONS / "manifest.json"
 
@@ -22,9 +24,9 @@ class Revision:
     release: str = field(default="", compare=False)
 
 
-def load() -> tuple[Revision, ...]:
+def load(file: Path = FILE) -> tuple[Revision, ...]:
     """The released revisions, oldest first."""
-    return tuple(Revision(**entry) for entry in json.loads(FILE.read_text(encoding="utf-8"))["revisions"])
+    return tuple(Revision(**entry) for entry in json.loads(file.read_text(encoding="utf-8"))["revisions"]) if file.is_file() else ()
 
 
 def head() -> str:
@@ -41,6 +43,23 @@ def compute() -> tuple[Revision, ...]:
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     scripts = reversed(list(ScriptDirectory.from_config(config).walk_revisions()))
     return tuple(Revision(revision=s.revision, file=Path(s.path).name, sha256=_sha256(Path(s.path))) for s in scripts)
+
+
+def refuse_edited(directory: Path) -> None:
+    """Raises RevisionEdited for a file of `directory`/versions that is not, or no longer, what was released."""
+    for entry in load(directory / FILE.name):
+        file = directory / "versions" / entry.file
+        if not file.is_file() or _sha256(file) != entry.sha256:
+            what = "is not what was released" if file.is_file() else "is missing"
+            raise RevisionEdited(
+                f"revision {entry.revision}, {entry.file}, {what}; nothing was changed", hint="install this release anew"
+            )
+
+
+def golden(directory: Path, revision: str | None) -> dict[str, dict[str, str]]:
+    """The fingerprint released for a revision; empty where there is none."""
+    file = directory / "golden" / f"{revision}.json"
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
 
 
 def _sha256(path: Path) -> str:

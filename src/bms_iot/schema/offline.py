@@ -5,13 +5,10 @@ from collections.abc import Iterator
 from typing import Any, TextIO
 
 from alembic import context
-from alembic.migration import MigrationContext
-from alembic.operations import Operations
 from alembic.runtime.migration import MigrationInfo
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
 
-from bms_iot.schema import connection, ledger
+from bms_iot.schema import connection, ledger, rehearsal
 from bms_iot.schema.run import REFUSAL, Run
 
 _SILENT = re.compile(r"(SELECT|PRAGMA|EXPLAIN|BEGIN|--)", re.IGNORECASE)
@@ -35,7 +32,7 @@ def print_sqlite(options: dict[str, Any], configure: dict[str, Any], output: Tex
 
     with connection.in_memory(record) as memory, memory.begin():
         if start is not None:
-            build(memory, script, str(start), release)
+            rehearsal.build(memory, script, str(start), release)
         memory.exec_driver_sql(f"CREATE TEMP TABLE {REFUSAL} (reason TEXT)")
         is_recording = True
         ledger.ensure(memory)
@@ -69,19 +66,6 @@ def print_postgresql(options: dict[str, Any], configure: dict[str, Any], release
         context.run_migrations()
         if steps:
             ledger.conclude(printing, script, steps, release=release)
-
-
-def build(memory: Connection, script: ScriptDirectory, revision: str, release: str) -> None:
-    """Bring an empty database in memory to a revision."""
-    ledger.ensure(memory)
-
-    def upgrade(current: Any, _context: MigrationContext) -> Any:
-        return script._upgrade_revs(revision, current)  # what alembic.command.upgrade calls; there is no public way
-
-    run = Run(memory, release=release, rehearsing=False)
-    migration = MigrationContext.configure(memory, opts={"fn": upgrade, "script": script, "run": run})
-    with Operations.context(migration):
-        migration.run_migrations()
 
 
 def _script(recorded: list[str], start: str | None) -> Iterator[str]:

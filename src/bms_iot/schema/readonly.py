@@ -10,8 +10,11 @@ _WAL_VERSION = b"\x02\x02"
 
 
 def open_readonly(path: Path, *, timeout: float) -> sqlite3.Connection:
-    """`mode=ro`, and `immutable` for a cleanly closed WAL file, where `mode=ro` alone would leave -wal and -shm behind."""
-    immutable = "&immutable=1" if _is_wal(path) and not Path(f"{path}-wal").exists() else ""
+    """`mode=ro`, and `immutable` for a cleanly closed WAL file, where `mode=ro` alone would leave -wal and -shm behind.
+
+    Not for a process that has the file open already: to look at it and close it drops that process's POSIX locks on it.
+    """
+    immutable = "&immutable=1" if not Path(f"{path}-wal").exists() and _is_wal(path) else ""
     return sqlite3.connect(f"{uri(path, 'ro')}{immutable}", uri=True, timeout=timeout, isolation_level=None)
 
 
