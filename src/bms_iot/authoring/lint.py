@@ -18,7 +18,8 @@ from alembic.script import ScriptDirectory
 from bms_iot import __version__
 from bms_iot.authoring import facts
 from bms_iot.authoring.calls import calls_of
-from bms_iot.authoring.rules import RULES, Found, Revision
+from bms_iot.authoring.parsed import Found, Revision
+from bms_iot.authoring.rules import RULES
 from bms_iot.errors import SchemaError
 from bms_iot.schema import manifest
 
