@@ -55,7 +55,7 @@ def _try(start: Start) -> Result:
             return Result(start=start, killed=killed, cuts=None)
         random = chaos.chance(start)
         recorded = observe(start, running, directory / "cuts")
-        chosen = list(images(recorded, random, rounds=ROUNDS))
+        chosen = images(recorded, random, rounds=ROUNDS)
         return Result(start=start, killed=killed, cuts=examine(chosen, recorded, start, running, directory / "cuts"))
 
 

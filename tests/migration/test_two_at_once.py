@@ -20,7 +20,7 @@ from tests.migration.faults.starts import DATABASE, JOURNALS, NOTHING, Start
 from tests.migration.faults.upgrading import ROOT, Outcome, Upgrader, environment, upgrader
 
 FIXTURES = (NOTHING, "at_dc3c962443cb", "moved_and_shared", *(starts.UNSTAMPED if starts.CAN_ADOPT else ()))
-ROUNDS = 10 if chaos.IS_FULL else 2
+ROUNDS = 10 if chaos.IS_FULL else 1
 
 
 @pytest.fixture(scope="module")

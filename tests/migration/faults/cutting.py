@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -91,6 +91,19 @@ def images(recorded: Recorded, random: Random, *, rounds: int = 2) -> Iterator[I
                     yield Image(cut=cut, loss=loss, files=files, is_final=is_final)
 
 
+def some_images(recorded: Recorded, random: Random, count: int) -> Iterator[Image]:
+    """So many images at cuts by chance, in order, and after the last operation one for each kind of loss."""
+    last = len(recorded.operations)
+    cuts = sorted(random.choices(range(last), k=count))
+    chosen = [(cut, random.choice(list(Loss))) for cut in cuts] + [(last, loss) for loss in Loss]
+    disk, applied = Disk(recorded.files), 0
+    for cut, loss in chosen:
+        for operation in recorded.operations[applied:cut]:
+            disk.apply(operation)
+        applied = cut
+        yield Image(cut=cut, loss=loss, files=disk.image(loss, random), is_final=cut == last)
+
+
 def _digest(files: Mapping[str, bytes]) -> str:
     found = hashlib.sha256()
     for name in sorted(files):
@@ -99,16 +112,14 @@ def _digest(files: Mapping[str, bytes]) -> str:
     return found.hexdigest()
 
 
-def some_images(recorded: Recorded, random: Random, count: int) -> list[Image]:
-    """The final ones, and as many others as make up the number, evenly over the whole run."""
-    every = list(images(recorded, random))
-    final = [image for image in every if image.is_final]
-    others = [image for image in every if not image.is_final]
-    return sorted(random.sample(others, min(len(others), max(0, count - len(final)))), key=lambda image: image.cut) + final
-
-
 def examine(
-    chosen: list[Image], recorded: Recorded, start: Start, upgrader: Upgrader, directory: Path, *, converge_every: int | None = 1
+    chosen: Iterable[Image],
+    recorded: Recorded,
+    start: Start,
+    upgrader: Upgrader,
+    directory: Path,
+    *,
+    converge_every: int | None = 1,
 ) -> Cuts:
     """Raises HalfState for an image that recovers to neither end, or, after the last operation, not to the upgraded one."""
     cuts = Cuts(operations=len(recorded.operations))

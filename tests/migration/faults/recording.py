@@ -19,7 +19,7 @@ _DESCRIPTOR = re.compile(r"(?P<number>\w+)<(?P<path>[^>]*)>(?P<deleted>\(deleted
 
 def command(log: Path) -> tuple[str, ...]:
     """What to put before a program so that `operations` can be read from `log` afterwards."""
-    quiet = ("-qq", "-e", "signal=none")
+    quiet = ("--seccomp-bpf", "-qq", "-e", "signal=none")
     return ("strace", "-f", "-y", "-xx", "-s", "100000000", *quiet, "-e", f"trace={_CALLS}", "-o", str(log))
 
 
