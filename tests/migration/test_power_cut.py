@@ -6,6 +6,7 @@ About 150 images for each journal mode in an ordinary run; every one that differ
 import os
 import shutil
 import sqlite3
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -54,6 +55,21 @@ def test_an_upgrade_cut_off_at_a_write_happened_or_did_not_and_the_next_one_ends
     assert cuts.images >= 24
     assert cuts.states[State.BEFORE]
     assert cuts.states[State.AFTER] >= cuts.final >= 1
+
+
+JOURNAL_OF_AN_EMPTY_FILE = struct.pack(">8s5I484x", bytes.fromhex("d9d505f920a163d7"), 0, 1, 0, 512, 4096)
+
+
+def test_a_first_upgrade_cut_off_before_the_header_reached_the_disk_is_made_again(upgrades: Upgrader, memory: Path) -> None:
+    path = memory / DATABASE
+    path.write_bytes(bytes(8192))
+    path.with_name(f"{DATABASE}-journal").write_bytes(JOURNAL_OF_AN_EMPTY_FILE)
+
+    done = upgrades.run(path)
+
+    assert done.status == 0, done.output
+    whole = upgrades.run(memory / "whole.db")
+    assert (whole.status, digest(path)) == (0, digest(memory / "whole.db"))
 
 
 WRITER = """
