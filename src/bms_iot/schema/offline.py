@@ -1,6 +1,5 @@
 """`--sql`: run the revisions on an empty schema in memory and print what ran, rebuilds included."""
 
-import re
 from collections.abc import Iterator
 from typing import Any, TextIO
 
@@ -10,8 +9,6 @@ from alembic.script import ScriptDirectory
 
 from bms_iot.schema import connection, ledger, rehearsal
 from bms_iot.schema.run import REFUSAL, Run
-
-_SILENT = re.compile(r"(SELECT|PRAGMA|EXPLAIN|BEGIN|--)", re.IGNORECASE)
 
 
 def print_sqlite(options: dict[str, Any], configure: dict[str, Any], output: TextIO, release: str) -> None:
@@ -80,7 +77,7 @@ def _script(recorded: list[str], start: str | None) -> Iterator[str]:
     else:
         yield f"DELETE FROM temp.{REFUSAL} WHERE (SELECT version_num FROM alembic_version) = '{start}';"
     for statement in recorded:
-        if not _SILENT.match(statement.lstrip()):
+        if not rehearsal.LOOKS.match(statement):
             yield f"{statement.strip().removesuffix(' RETURNING version_num')};"
     yield f"CREATE TEMP TABLE {REFUSAL}_final (reason TEXT CONSTRAINT this_database_cannot_be_migrated_by_this_script CHECK (0));"
     yield f"INSERT OR ROLLBACK INTO temp.{REFUSAL}_final SELECT reason FROM temp.{REFUSAL};"

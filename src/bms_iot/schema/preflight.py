@@ -77,11 +77,12 @@ def examine(
             memory.exec_driver_sql(statement)
         rehearsal.stamp(memory, script, finding.revision)
         rehearsal.build(memory, script, work, release, steps.append)
+        ran = tuple(statements)
     if steps or finding.kind:
         _quick_check(raw, path)
     modules = [script.get_revision(str(step.up_revision_id)).module for step in steps]
     declared = any(getattr(module, "rewrites", False) or getattr(module, "row_loss", ()) for module in modules)
-    is_additive = not declared and rehearsal.is_additive(statements)
+    is_additive = not declared and rehearsal.is_additive(ran)
     destination = (steps[-1].destination_revision_ids or (None,))[0] if steps else finding.revision
     start, expected = (_expected(script, known, revision) for revision in (finding.revision, destination))
     before = fingerprint.differences(fingerprint.without(found, start), start) if not finding.mends else []
@@ -92,13 +93,13 @@ def examine(
         finding=finding,
         revisions=tuple(str(step.up_revision_id) for step in steps),
         destination=destination,
-        statements=tuple(statements),
+        statements=tuple(statement.strip() for statement in ran if not rehearsal.LOOKS.match(statement)),
         is_additive=is_additive,
         owners=_owners(raw, {thing for shape in known for things in shape.fingerprint.values() for thing in things}),
         expected=expected,
         tables=names,
         overlooked=frozenset(before),
-        octets=_octets(path.parent, size, statements, is_additive=is_additive) if steps or finding.kind else {},
+        octets=_octets(path.parent, size, ran, is_additive=is_additive) if steps or finding.kind else {},
     )
 
 

@@ -19,6 +19,7 @@ from bms_iot.schema.run import Run
 Work = Callable[[Any, Any], Iterable[Any]]
 """Alembic's work function: from the current heads and the migration context to the steps."""
 
+LOOKS = re.compile(r"\s*(SELECT|PRAGMA|EXPLAIN|BEGIN|--)", re.IGNORECASE)
 _MACHINERY = r"(?:alembic_version|schema_ledger|sqlite_master|temp\.bms_refusal|\"main\"\.sqlite_master)"
 _ADDS = re.compile(
     rf"\s*(?:CREATE\s+(?:TABLE|(?:UNIQUE\s+)?INDEX)\s(?!.*\bAS\s+SELECT\b)|ALTER\s+TABLE\s+\S+\s+ADD\s|PRAGMA|EXPLAIN|BEGIN|--|SELECT\s(?!.*\bFROM\b)"

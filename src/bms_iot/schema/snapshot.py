@@ -36,13 +36,15 @@ def take(
         raise SchemaError(f"{target} is already there", hint="name another file, or move that one away")
 
     def progress(_status: int, remaining: int, total: int) -> None:
-        if on_progress is not None:
-            on_progress(total - remaining, total, "pages of the snapshot")
+        if on_progress is not None and total * size >> 20:
+            on_progress((total - remaining) * size >> 20, total * size >> 20, "MiB of the snapshot")
 
+    size = 0
     with _made(target) as part:
         with closing(source or open_readonly(path, timeout=_SECONDS)) as original, closing(sqlite3.connect(part)) as copy:
             original.execute("BEGIN")
             original.execute("SELECT 1 FROM sqlite_master").fetchall()  # from here on one moment is seen, whoever writes
+            size = original.execute("PRAGMA page_size").fetchone()[0]
             original.backup(copy, pages=_PAGES, progress=progress)
         if (found := check(part)) is not None:
             raise DatabaseCorrupt(f"the copy of {path} is not sound: {found}", hint=hint(path))
