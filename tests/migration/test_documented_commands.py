@@ -20,7 +20,10 @@ from tests.migration.conftest import ROOT, load_legacy
 
 GUIDE = (ROOT / "docs" / "migrations.md").read_text(encoding="utf-8")
 NOT_RUN = "<!-- not run by the tests: needs containers -->"
-FENCE = re.compile(rf"^(?P<not_run>{NOT_RUN}\n)?(?P<space> *)```(?P<language>\w+)\n(?P<body>.*?)^ *```$", re.DOTALL | re.MULTILINE)
+START = r"<!-- the tests start with (?P<start>\w+) -->"
+FENCE = re.compile(
+    rf"^(?:(?P<not_run>{NOT_RUN})\n|{START}\n)?(?P<space> *)```(?P<language>\w+)\n(?P<body>.*?)^ *```$", re.DOTALL | re.MULTILINE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +32,15 @@ class Block:
     language: str
     body: str
     is_run: bool
+    start: str | None
+    """A database of the field; one at head where it is None."""
 
 
 def blocks() -> Iterator[Block]:
     for section in re.split(r"^(?=##)", GUIDE, flags=re.MULTILINE):
         for found in FENCE.finditer(section):
             title = section.splitlines()[0].lstrip("# ")
-            yield Block(title, found["language"], dedent(found["body"]), is_run=found["not_run"] is None)
+            yield Block(title, found["language"], dedent(found["body"]), is_run=found["not_run"] is None, start=found["start"])
 
 
 BLOCKS = list(blocks())
@@ -78,6 +83,9 @@ def apply(diff: str, root: Path) -> None:
 @pytest.mark.parametrize("section", SECTIONS)
 def test_what_a_section_says_can_be_done_from_top_to_bottom(checkout: Checkout, section: str) -> None:
     for block in (block for block in BLOCKS if block.section == section and block.is_run):
+        if block.start is not None:
+            checkout.database.unlink()
+            load_legacy(checkout.database, block.start)
         if block.language == "diff":
             apply(block.body, checkout.root)
         elif block.language == "bash":

@@ -4,8 +4,10 @@ A thing that the revisions did not make is nobody's to drop: it is left alone an
 PostgreSQL, and undoes itself without losing values; where a person has to decide, stderr says what.
 """
 
+import logging
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from textwrap import indent
@@ -130,7 +132,7 @@ def _decisions(
     from bms_iot.authoring.lint import Linter  # noqa: PLC0415  only a new revision needs it
 
     def code(direction: ops.UpgradeOps | ops.DowngradeOps) -> str:
-        with facts.quiet():  # the public render_python_code knows no metadata, which foreign keys need
+        with _quiet():  # the public render_python_code knows no metadata, which foreign keys need
             return indent(render._render_cmd_body(direction, AutogenContext(migration)), "    ")
 
     template = migration.opts["template_args"]
@@ -153,3 +155,14 @@ def _quoted(revision: str | Sequence[str] | None) -> str:
 
 def _say(line: str) -> None:
     sys.stderr.write(f"{line}\n")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Alembic from telling once more how it sets up."""
+    logger = logging.getLogger("alembic.runtime.plugins")
+    was, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = was

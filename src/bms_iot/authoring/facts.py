@@ -1,10 +1,8 @@
 """What the revisions make, found by running them on an empty database in memory."""
 
-import logging
 import re
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,21 +39,9 @@ def at(script: ScriptDirectory, revision: str | None) -> Facts:
     """The schema at a revision, `head` allowed; None is the empty one. Raises what the revisions raise."""
     if revision is None:
         return Facts()
-    with quiet(), connection.in_memory() as memory, memory.begin():
+    with connection.in_memory() as memory, memory.begin():
         rehearsal.build(memory, script, revision, "")
         return read(memory)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep Alembic from telling of revisions it runs in memory: it looks as if they ran on the database."""
-    logger = logging.getLogger("alembic")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def read(opened: Connection) -> Facts:

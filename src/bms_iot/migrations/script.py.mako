@@ -27,6 +27,7 @@ compat_floor: str | None = ${context.get("compat_floor", "None")}
 # Tables that may have fewer rows afterwards; indexes, triggers and views that are gone on purpose.
 row_loss: tuple[str, ...] = ${context.get("row_loss", "()")}
 object_loss: tuple[str, ...] = ()
+# rewrites = True: it changes rows in a way that its SQL on an empty schema does not show, so a snapshot comes first.
 # def verify(connection: sa.Connection) -> list[str]: what is wrong after the upgrade, asked before it is committed.
 
 
