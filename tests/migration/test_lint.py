@@ -345,6 +345,26 @@ def test_a_file_that_is_no_python_is_an_error_and_no_finding(tmp_path: Path, con
         Linter().files([tmp_path / "broken.py"])
 
 
+@pytest.mark.filterwarnings("ignore:Revision 000000000000")  # Alembic says it twice
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ('down_revision = "{head}"\n\n\ndef upgrade():\n    nonsense()\n', "does not run on an empty database: NameError"),
+        ('down_revision = "{head}"\n\n\ndef upgrade():\n    op.drop_table("nowhere")\n', "no such table: nowhere"),
+        ('down_revision = "000000000000"\n', "the revisions are no chain"),
+        ("def broken(:\n", "the revisions are no chain: SyntaxError"),
+    ],
+)
+def test_a_chain_that_is_half_written_is_told_in_a_sentence(tmp_path: Path, body: str, said: str) -> None:
+    migrations = tmp_path / "migrations"
+    shutil.copytree(manifest.MIGRATIONS, migrations, ignore=shutil.ignore_patterns("__pycache__"))
+    text = f'from alembic import op\n\nrevision = "5a3b1e000009"\n{body.format(head=manifest.head())}'
+    (migrations / "versions" / "2099_01_01_5a3b1e000009_half.py").write_text(text)
+
+    with pytest.raises(SchemaError, match=said):
+        Linter(ScriptDirectory(str(migrations))).files()
+
+
 def test_make_check_lints() -> None:
     assert "\t$(BIN)/bms-iot db lint\n" in (ROOT / "Makefile").read_text()
 

@@ -8,12 +8,15 @@ import io
 import re
 import tokenize
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy.exc import SQLAlchemyError
 
 from bms_iot import __version__
 from bms_iot.authoring import facts
@@ -42,7 +45,7 @@ class Finding:
 
 
 class Linter:
-    """Lints files against the revisions of this package. Raises SchemaError for a file that is no Python."""
+    """Lints files against the revisions of this package. Raises SchemaError for what is no Python, no chain, or does not run."""
 
     def __init__(self, script: ScriptDirectory | None = None) -> None:
         self._script = script or _own_script()
@@ -90,7 +93,8 @@ class Linter:
 
     def _at(self, revision: str | None) -> facts.Facts:
         if revision not in self._facts:
-            self._facts[revision] = facts.at(self._script, revision) if revision in self._chain else facts.Facts()
+            with _explained(f"revision {revision} does not run on an empty database"):
+                self._facts[revision] = facts.at(self._script, revision) if revision in self._chain else facts.Facts()
         return self._facts[revision]
 
     def _siblings(self, own: str | None) -> Iterator[Revision]:
@@ -104,7 +108,27 @@ class Linter:
     @cached_property
     def _chain(self) -> dict[str, Path]:
         """Files by revision, oldest first."""
-        return {script.revision: Path(script.path) for script in reversed(list(self._script.walk_revisions()))}
+        with _explained("the revisions are no chain"):
+            return {script.revision: Path(script.path) for script in reversed(list(self._script.walk_revisions()))}
+
+
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """Raises SchemaError for what a half-written revision raises when Alembic loads or runs it."""
+    try:
+        yield
+    except (
+        CommandError,
+        SQLAlchemyError,
+        SyntaxError,
+        ImportError,
+        LookupError,
+        NameError,
+        AttributeError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise SchemaError(f"{what}: {type(error).__name__}: {error}") from error
 
 
 def _own_script() -> ScriptDirectory:
