@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from bms_iot.domain.points import Device, DeviceAddress, ObjectIdentifier, Point
 from bms_iot.domain.ports import Clock, FoundDevice, Message, ObjectDescription, ObjectList
 from bms_iot.domain.readings import OptionalValue, Quality, Reading
-from bms_iot.errors import BrokerUnavailable, DeviceUnreachable
+from bms_iot.errors import BrokerUnavailable, DeviceUnreachable, PublishRefused
 
 
 @dataclass
@@ -65,6 +65,7 @@ class FakeBroker:
         self.acknowledged: list[Message] = []
         self.incoming: asyncio.Queue[Message] = asyncio.Queue()
         self.arrived = asyncio.Event()
+        self.max_bytes: int | None = None
         self.fail_next: dict[str, Exception] = {}
         """Last level of a topic → what its next message is refused with."""
         self._connected = asyncio.Event()
@@ -88,6 +89,8 @@ class FakeBroker:
         await asyncio.sleep(0)
         if not self.is_connected:
             raise BrokerUnavailable("the broker is away")
+        if self.max_bytes is not None and len(payload) > self.max_bytes:
+            raise PublishRefused("packet too large", reason_code=0x95)
         if error := self.fail_next.pop(topic.rsplit("/", 1)[-1], None):
             raise error
         self.published.append((topic, payload, retain))

@@ -15,7 +15,7 @@ from bms_iot.bacnet import BacnetNetwork
 from bms_iot.domain.configuration import Deployment, Reader
 from bms_iot.domain.ports import Clock, ControllerNetwork
 from bms_iot.domain.schedule import Pace
-from bms_iot.errors import ConfigurationError, DatabaseLocked, SchemaError
+from bms_iot.errors import ConfigurationError, DatabaseLocked, SchemaError, TransportError
 from bms_iot.gateway.beat import Beat
 from bms_iot.gateway.clock import SystemClock
 from bms_iot.gateway.configure import Configure
@@ -43,6 +43,7 @@ from bms_iot.storage.outbox import Outbox
 
 log = structlog.get_logger()
 
+SETTINGS_READER = "settings"
 IDENTIFIERS = ("organization_id", "site_id", "device_id")
 
 
@@ -57,7 +58,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     with only_one(settings.data_directory):
         async with open_database(settings.url) as database, Readers(reader_opener(settings.bacnet, clock)) as readers:
             deployment = await _deployment(settings, database, clock)
-            await readers.use(await our_readers(settings, database))
+            await _open(readers, await our_readers(settings, database))
             state = GatewayState(
                 deployment=deployment,
                 boot=await _boot(settings, database, clock),
@@ -123,11 +124,14 @@ async def _compose(
             publish=Publish(
                 broker=broker, outbox=outbox, image=image, topics=topics, clock=clock, state=state,
                 drain_messages_per_second=settings.outbox.drain_messages_per_second,
+                max_payload_bytes=settings.mqtt.max_payload_bytes,
             ),
             execute=Execute(broker=broker, topics=topics, monitor=monitor, configure=configure),
             beat=beat,
             prune=Prune(database=database, clock=clock),
             broker=broker,
+            database=database,
+            readers=readers,
             state=state,
         )  # fmt: skip
 
@@ -194,8 +198,18 @@ async def our_readers(settings: Settings, database: Database) -> list[Reader]:
     return active or [_settings_reader(settings)]
 
 
+async def _open(readers: Readers, configured: list[Reader]) -> None:
+    """Raises TransportError where the settings are at fault; what the cloud configured, the cloud can mend, so we go on without."""
+    try:
+        await readers.use(configured)
+    except TransportError as error:
+        if configured[0].id == SETTINGS_READER:
+            raise
+        log.error("no_reader_open", reason=str(error))
+
+
 def _settings_reader(settings: Settings) -> Reader:
-    return Reader(id="settings", host=settings.bacnet.address, port=settings.bacnet.port, prefix_length=0)
+    return Reader(id=SETTINGS_READER, host=settings.bacnet.address, port=settings.bacnet.port, prefix_length=0)
 
 
 async def missing_provisioning(settings: Settings) -> list[str]:

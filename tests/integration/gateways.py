@@ -123,7 +123,8 @@ async def running_gateway(
             poll=poll,
             store=store,
             publish=Publish(
-                broker=broker, outbox=outbox, image=image, topics=topics, clock=clock, state=state, drain_messages_per_second=100
+                broker=broker, outbox=outbox, image=image, topics=topics, clock=clock, state=state, drain_messages_per_second=100,
+                max_payload_bytes=131_072,
             ),
             execute=Execute(broker=broker, topics=topics, monitor=monitor, configure=configure),
             beat=Beat(
@@ -132,6 +133,8 @@ async def running_gateway(
             ),
             prune=Prune(database=database, clock=clock),
             broker=broker,
+            database=database,
+            readers=readers,
             state=state,
         )  # fmt: skip
         task = asyncio.create_task(gateway.run())

@@ -1,7 +1,9 @@
 """The gateway's verbs together, over a real database."""
 
+import asyncio
 import json
 import sqlite3
+import zlib
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +14,8 @@ from sqlalchemy import insert
 from bms_iot.domain.points import DeviceAddress, ObjectIdentifier, ObjectType
 from bms_iot.domain.ports import FoundDevice, Message, ObjectList
 from bms_iot.domain.readings import Quality, Reading
-from bms_iot.errors import PublishRefused
+from bms_iot.errors import BrokerUnavailable, PublishRefused
+from bms_iot.gateway.publish import first_failure
 from bms_iot.models.outbox import Outbox as OutboxTable
 from bms_iot.storage.compact import encode
 from bms_iot.storage.database import open_database
@@ -239,7 +242,11 @@ async def test_points_an_upgrade_gave_a_new_id_are_announced_once(tmp_path):
 
 async def test_a_message_that_can_never_be_delivered_is_announced_as_a_gap_and_holds_nothing_up(tmp_path, database):
     async def put(connection):
-        for seq, payload in ((1, b"garbage"), (2, encode([reading(point_id=4711)])), (3, b"")):
+        for seq, payload in (
+            (1, b"garbage"),
+            (2, encode([reading(point_id=4711)])),
+            (3, zlib.compress(b'{"v":1,"t":1e300,"r":[[[1],0,{}]]}')),
+        ):
             row = {"boot": 0, "seq": seq, "readings": 7, "payload": payload, "created_at": NOON, "first_at": NOON, "last_at": NOON}
             await connection.execute(insert(OutboxTable).values(row))
 
@@ -250,6 +257,23 @@ async def test_a_message_that_can_never_be_delivered_is_announced_as_a_gap_and_h
     gaps = [message["gap"] for message in running.bulk() if "gap" in message]
     assert [(gap["boot"], gap["first_seq"], gap["last_seq"], gap["readings"]) for gap in gaps] == [(0, n, n, 7) for n in (1, 2, 3)]
     assert gaps[0]["first_at"] == "2026-11-22T12:00:00.000Z"
+
+
+async def test_a_message_too_large_for_the_broker_is_split_until_it_fits(tmp_path, database):
+    async with running_gateway(database, tmp_path, [configured(7, *((AI, number) for number in range(40)))]) as running:
+        running.broker.max_bytes = 5_000
+        await running.poll_round(3.0)
+        await running.until(lambda: running.outbox.messages == 0 and bool(running.bulk()))
+        running.broker.max_bytes = None
+    assert not [message for message in running.bulk() if "gap" in message]
+    seqs = [message["seq"] for message in running.bulk()]
+    assert sorted(seqs) == list(range(1, len(seqs) + 1))
+    assert sorted(
+        p["point_id"]
+        for m in running.bulk()
+        for p in m["points"]
+        if p["acquired_at"] == running.bulk()[0]["points"][0]["acquired_at"]
+    ) == list(range(40))
 
 
 async def test_a_message_too_large_for_the_broker_is_announced_as_a_gap(tmp_path, database):
@@ -268,3 +292,62 @@ async def test_long_texts_make_smaller_messages(tmp_path, database):
         sizes = [len(payload) for topic, payload, _ in running.broker.published if topic.endswith("/bulk")]
         assert len(sizes) >= 10
         assert max(sizes) <= 131_072
+
+
+async def test_a_stop_ends_although_the_broker_goes_at_the_same_moment(tmp_path, database):
+    async with running_gateway(database, tmp_path, [configured(7, (AI, 1))]) as running:
+        await running.poll_round(2.0)
+        running.broker.go()
+        running.task.cancel()
+        done, _ = await asyncio.wait((running.task,), timeout=10)
+        assert done
+
+
+async def test_waiting_for_the_first_failure_does_not_swallow_a_cancellation():
+    async def fails_when_cancelled():
+        try:
+            await asyncio.sleep(60)
+        finally:
+            raise BrokerUnavailable("gone")
+
+    waiting = asyncio.create_task(first_failure(fails_when_cancelled(), asyncio.sleep(60)))
+    await asyncio.sleep(0.01)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(waiting, 5)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://host:abc/", "https://999.1.1.1.1/", "http://127.0.0.1:70000/", "https://[v1.x]/", "https://xn--/"]
+)
+async def test_an_upload_address_that_is_none_is_answered_and_the_gateway_goes_on(tmp_path, database, url):
+    async with running_gateway(database, tmp_path, [configured(7, (AI, 1))]) as running:
+        body = json.dumps({"urlToUploadConfig": url, "jwtToken": "t", "iotDeviceControllers": [], "commandId": "x"}).encode()
+        running.broker.incoming.put_nowait(request("get_config", body))
+        await running.until(lambda: bool(running.on("command/get_config/response")))
+        assert running.on("command/get_config/response")[0]["success"] is False
+        await running.poll_round(2.0)
+        assert not running.task.done()
+
+
+async def test_readers_that_cannot_be_used_leave_those_in_use(tmp_path, database):
+    async with running_gateway(database, tmp_path, [configured(7, (AI, 1))]) as running:
+        reader = {
+            "id": "x",
+            "ip_address": "10.9.9.9",
+            "subnet_mask": 24,
+            "bacnet_device_id": 1,
+            "port": 47808,
+            "bbmd_enabled": False,
+            "is_active": True,
+        }
+        command = {
+            "urlToUploadConfig": "https://cloud.example/",
+            "jwtToken": "t",
+            "iotDeviceControllers": [],
+            "bacnetReaders": [reader, reader],
+        }
+        running.broker.incoming.put_nowait(request("get_config", json.dumps(command).encode()))
+        await running.until(lambda: bool(running.on("command/get_config/response")))
+        assert "twice" in running.on("command/get_config/response")[0]["message"]
+        assert rows(tmp_path, "SELECT count(*) FROM bacnet_readers") == [(0,)]

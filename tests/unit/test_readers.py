@@ -79,6 +79,15 @@ async def test_one_broken_reader_does_not_stop_the_others_but_all_broken_is_an_e
             await readers.use([NORTH, SOUTH])
 
 
+async def test_when_none_of_the_new_readers_can_be_opened_the_old_ones_go_on():
+    interfaces = Interfaces("s")
+    async with Readers(interfaces.open) as readers:
+        await readers.use([NORTH])
+        with pytest.raises(TransportError):
+            await readers.use([SOUTH])
+        assert await reached_by(readers, "10.2.0.9") == "n"
+
+
 def test_the_broadcast_address_is_that_of_the_readers_network():
     assert NORTH.broadcast == "10.1.0.255"
     assert SOUTH.broadcast == "10.2.255.255"

@@ -2,17 +2,36 @@
 
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
+
+from bms_iot.errors import BmsError
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `bms-iot` with the given arguments, the process's own by default, and exit."""
     from bms_iot.cli.root import app
-    from bms_iot.errors import BmsError
 
     try:
         app(args=None if arguments is None else list(arguments))
     except BmsError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the terminal is where errors go
-        if error.hint:
-            print(f"  next: {error.hint}", file=sys.stderr)  # noqa: T201
-        sys.exit(error.exit_code)
+        _exit(error)
+    except BaseExceptionGroup as group:
+        expected, unexpected = group.split(BmsError)
+        if unexpected is not None or expected is None:
+            raise
+        _exit(_first(expected))
+
+
+def _exit(error: BmsError) -> NoReturn:
+    print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the terminal is where errors go
+    if error.hint:
+        print(f"  next: {error.hint}", file=sys.stderr)  # noqa: T201
+    sys.exit(error.exit_code)
+
+
+def _first(group: BaseExceptionGroup[BmsError]) -> BmsError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, BmsError)
+    return error

@@ -4,14 +4,13 @@ import asyncio
 import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from urllib.parse import urlsplit
 
 import httpx
 import structlog
 from pydantic import SecretStr
 
 from bms_iot.domain.commands import CommandResult, CommandState, GetConfig
-from bms_iot.domain.configuration import ConfiguredDevice
+from bms_iot.domain.configuration import ConfiguredDevice, Reader
 from bms_iot.domain.points import Device
 from bms_iot.domain.ports import Clock
 from bms_iot.errors import BacnetError, BmsError, CommandRejected
@@ -52,7 +51,7 @@ class Configure:
         """Raises CommandRejected for a URL that may not be used; the token goes nowhere but into the request."""
         self._check_url(command.upload_url)
         if command.readers is not None:
-            await self._use_readers(command)
+            await self._use_readers(command.readers)
         discovered, outcomes = await self._discover(command.controllers)
         devices = await self._monitor.configuration()
         if wanted := only(merge(devices, discovered), command.controllers):
@@ -75,18 +74,22 @@ class Configure:
         )
 
     def _check_url(self, url: str) -> None:
-        parts = urlsplit(url)
-        name = parts.hostname or ""
-        if parts.scheme != "https" and not (self._upload.allow_http or _is_loopback(name)):
+        try:
+            parsed = httpx.URL(url)
+        except (httpx.InvalidURL, ValueError) as error:
+            raise CommandRejected(f"urlToUploadConfig: {error}") from None
+        if parsed.scheme != "https" and not (self._upload.allow_http or _is_loopback(parsed.host)):
             raise CommandRejected("urlToUploadConfig: must be https, unless upload.allow_http is set")
-        if self._upload.allowed_hosts and name not in self._upload.allowed_hosts:
-            raise CommandRejected(f"urlToUploadConfig: {name} is not among upload.allowed_hosts")
+        if self._upload.allowed_hosts and parsed.host not in self._upload.allowed_hosts:
+            raise CommandRejected(f"urlToUploadConfig: {parsed.host} is not among upload.allowed_hosts")
 
-    async def _use_readers(self, command: GetConfig) -> None:
-        assert command.readers is not None
-        await self._database.write(save_readers, command.readers, self._state.deployment.device_id, self._clock.now())
-        if active := [reader for reader in command.readers if reader.is_active]:
+    async def _use_readers(self, readers: Sequence[Reader]) -> None:
+        """Use these and keep them. Raises CommandRejected, TransportError when none can be opened: all is as before then."""
+        if len({reader.id for reader in readers}) < len(readers):
+            raise CommandRejected("bacnetReaders: an id is there twice")
+        if active := [reader for reader in readers if reader.is_active]:
             await self._readers.use(active)
+        await self._database.write(save_readers, readers, self._state.deployment.device_id, self._clock.now())
 
     async def _discover(self, controllers: Sequence[Device]) -> tuple[list[Discovered], dict[str, dict[str, object]]]:
         outcomes: dict[str, dict[str, object]] = {}
@@ -114,14 +117,22 @@ class Configure:
         return discovered, outcomes
 
     async def _send(self, url: str, token: SecretStr, devices: Sequence[ConfiguredDevice]) -> None:
-        headers = {"Authorization": f"Bearer {token.get_secret_value()}"}
         try:
-            async with httpx.AsyncClient(timeout=UPLOAD_TIMEOUT_SECONDS) as client:
-                response = await client.post(url, json={"config": devices_to_json(devices)}, headers=headers)
-        except httpx.HTTPError as error:
+            status = await asyncio.wait_for(_post(url, token, {"config": devices_to_json(devices)}), UPLOAD_TIMEOUT_SECONDS)
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValueError, OSError) as error:
             raise UploadFailed(f"the configuration is kept, but the upload failed: {type(error).__name__}: {error}") from None
-        if not response.is_success:
-            raise UploadFailed(f"the configuration is kept, but the upload was answered with HTTP {response.status_code}")
+        if not 200 <= status < 300:
+            raise UploadFailed(f"the configuration is kept, but the upload was answered with HTTP {status}")
+
+
+async def _post(url: str, token: SecretStr, body: object) -> int:
+    """The status; the answer's body is not read."""
+    headers = {"Authorization": f"Bearer {token.get_secret_value()}"}
+    async with (
+        httpx.AsyncClient(timeout=UPLOAD_TIMEOUT_SECONDS) as client,
+        client.stream("POST", url, json=body, headers=headers) as response,
+    ):
+        return response.status_code
 
 
 def _not_read(error: BacnetError) -> dict[str, object]:

@@ -6,7 +6,7 @@ import structlog
 
 from bms_iot.domain.commands import Command, CommandResult, CommandState, GetConfig, StartMonitoring, StopMonitoring
 from bms_iot.domain.ports import Broker, Message
-from bms_iot.errors import BmsError, BrokerUnavailable, CommandRejected, PublishRefused, StorageError
+from bms_iot.errors import BmsError, BrokerUnavailable, CommandRejected, PublishRefused
 from bms_iot.gateway.configure import Configure
 from bms_iot.gateway.monitor import Monitor
 from bms_iot.mqtt.payload import encode_response
@@ -67,10 +67,12 @@ class Execute:
             return CommandResult(
                 success=False, message=str(error), state=CommandState.REJECTED, command_id=error.command_id or command_id
             )
-        except StorageError:
-            raise  # the database is what everything rests on; the process ends and starts again
         except BmsError as error:
             return CommandResult(success=False, message=str(error), state=CommandState.FAILED, command_id=command_id)
+        except Exception:
+            log.exception("command_failed", command=name, command_id=command_id)
+            said = "the gateway could not carry it out; its log says why"
+            return CommandResult(success=False, message=said, state=CommandState.FAILED, command_id=command_id)
 
     async def _dispatch(self, command: Command) -> CommandResult:
         match command:

@@ -1,7 +1,9 @@
 """The running gateway: its verbs as named tasks of one TaskGroup."""
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -11,12 +13,15 @@ from bms_iot.gateway.execute import Execute
 from bms_iot.gateway.poll import Poll
 from bms_iot.gateway.prune import Prune
 from bms_iot.gateway.publish import Publish
+from bms_iot.gateway.readers import Readers
 from bms_iot.gateway.state import GatewayState
 from bms_iot.gateway.store import Store
+from bms_iot.storage.database import Database
 
 log = structlog.get_logger()
 
-DRAIN_SECONDS = 2.0
+STOP_PATIENCE_SECONDS, FAREWELL_SECONDS = 1.0, 0.7
+DRAIN_SECONDS = 1.5
 """How long a stop waits for what is already read to be delivered; the rest is delivered after the next start."""
 
 
@@ -31,6 +36,8 @@ class Gateway:
     beat: Beat
     prune: Prune
     broker: Broker
+    database: Database
+    readers: Readers
     state: GatewayState
 
     async def run(self) -> None:
@@ -46,22 +53,27 @@ class Gateway:
                         sources.create_task(self.execute.run(), name="execute")
                         sources.create_task(self.beat.run(), name="beat")
                         sources.create_task(self.prune.run(), name="prune")
+                        sources.create_task(self.readers.keep_open(), name="readers")
                 finally:
                     await self._stop()
         finally:
             log.info("gateway_stopped", boot=self.state.boot, **self.publish.account())
 
     async def _stop(self) -> None:
+        self.database.patience_seconds = STOP_PATIENCE_SECONDS
         await self.store.flush()
         if not self.broker.is_connected:
             return
-        try:
-            async with asyncio.timeout(DRAIN_SECONDS):
-                await self.publish.drained()
-        except TimeoutError:
+        if not await _ended_within(DRAIN_SECONDS, self.publish.drained()):
             log.info("stopped_with_backlog", **self.publish.account())
-        try:
-            async with asyncio.timeout(1.0):
-                await self.beat.announce_offline()
-        except TimeoutError:
+        if not await _ended_within(FAREWELL_SECONDS, self.beat.announce_offline()):
             log.warning("offline_not_announced", reason="the broker did not acknowledge in time")
+
+
+async def _ended_within(seconds: float, work: Coroutine[Any, Any, None]) -> bool:
+    """Whether it came to its end in time. Not asyncio.timeout, which Python 3.11 does not keep inside a cancelled task."""
+    task = asyncio.create_task(work)
+    done, _ = await asyncio.wait((task,), timeout=seconds)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return bool(done)

@@ -14,7 +14,7 @@ from bms_iot.domain.ports import Clock
 from bms_iot.gateway.image import CurrentImage
 from bms_iot.gateway.poll import Poll
 from bms_iot.gateway.state import GatewayState
-from bms_iot.storage.configuration import load_configuration, load_monitoring, save_configuration, save_monitoring
+from bms_iot.storage.configuration import distinct, load_configuration, load_monitoring, save_configuration, save_monitoring
 from bms_iot.storage.database import Database
 from bms_iot.storage.points import StoredPoint, load_points, register
 
@@ -81,6 +81,7 @@ async def keep_configuration(
     connection: AsyncConnection, devices: Sequence[ConfiguredDevice], now: datetime
 ) -> tuple[list[ConfiguredDevice], list[StoredPoint]]:
     """Make this (at least one device) the newest configuration; both it and its points come back with every point's key."""
+    devices = distinct(devices)
     stored = await register(connection, devices, now)
     keys = {(s.point.device.address, s.point.device.instance, s.point.object): s.point.iot_device_point_id for s in stored}
     keyed = [

@@ -37,8 +37,8 @@ class Poll:
         self._turns = {device: self._turns.get(device, Turn(due=now, optional_due=now)) for device in self._plan}
         self._state.devices_monitored = len(self._plan)
         self._state.points_monitored = sum(map(len, self._plan.values()))
-        self._state.heard_devices &= {device.instance for device in self._plan}
-        self._state.silent_devices &= {device.instance for device in self._plan}
+        self._state.heard_devices &= self._plan.keys()
+        self._state.silent_devices &= self._plan.keys()
         self._wake.set()
 
     def resume(self) -> None:
@@ -55,7 +55,8 @@ class Poll:
                     for device in schedule.due(self._turns, now):
                         if device not in self._busy:
                             self._busy.add(device)
-                            devices.create_task(self._poll_device(device), name=f"poll {device.instance}")
+                            polling = self._poll_device(device, self._turns[device], self._plan[device])
+                            devices.create_task(polling, name=f"poll {device.instance}")
                 await self._until(self._next_due(now))
 
     def _next_due(self, now: float) -> float:
@@ -72,15 +73,14 @@ class Poll:
             pause.cancel()
             wake.cancel()
 
-    async def _poll_device(self, device: Device) -> None:
-        turn, points = self._turns[device], self._plan[device]
+    async def _poll_device(self, device: Device, turn: Turn, points: Sequence[Point]) -> None:
         now = self._clock.monotonic()
         with_optional = turn.optional_due <= now
         self._state.poll_lag_seconds = max(0.0, now - turn.due) if not turn.failures else self._state.poll_lag_seconds
         try:
             readings = await self._network.read_points(device, points, optional=with_optional)
         except BacnetError as error:
-            next_turn = await self._silent(device, turn, error)
+            next_turn = await self._silent(device, points, turn, error)
         else:
             await self._store.put(readings)
             self._heard(device, turn)
@@ -91,21 +91,21 @@ class Poll:
         if device in self._turns:
             self._turns[device] = next_turn
 
-    async def _silent(self, device: Device, turn: Turn, error: BacnetError) -> Turn:
+    async def _silent(self, device: Device, points: Sequence[Point], turn: Turn, error: BacnetError) -> Turn:
         if not turn.failures:
             log.warning("device_silent", device=device.instance, address=str(device.address), reason=str(error))
             now = self._clock.now()
             await self._store.put(
                 [
                     Reading(point_id=point.id, acquired_at=now, present_value=None, quality=Quality.BAD, error=NO_ANSWER)
-                    for point in self._plan.get(device, ())
+                    for point in points
                 ]
             )
-        self._state.device_silent(device.instance)
+        self._state.device_silent(device)
         jitter = random.random()  # noqa: S311 - spreads probes, keeps no secret
         return schedule.after_silence(turn, self._pace, self._clock.monotonic(), jitter=jitter)
 
     def _heard(self, device: Device, turn: Turn) -> None:
         if turn.failures:
             log.info("device_answers_again", device=device.instance, address=str(device.address), silent_probes=turn.failures)
-        self._state.device_answered(device.instance)
+        self._state.device_answered(device)

@@ -17,6 +17,8 @@ from bms_iot.errors import TransportError
 
 log = structlog.get_logger()
 
+RETRY_SECONDS = 30.0
+
 OpenReader = Callable[[Reader], AbstractAsyncContextManager[ControllerNetwork]]
 
 
@@ -29,6 +31,7 @@ class Readers:
     def __init__(self, open_reader: OpenReader) -> None:
         self._open_reader = open_reader
         self._in_use: dict[Reader, tuple[ControllerNetwork, AsyncExitStack]] = {}
+        self._wanted: tuple[Reader, ...] = ()
         self._found: dict[DeviceAddress, Reader] = {}
 
     async def __aenter__(self) -> Self:
@@ -41,21 +44,39 @@ class Readers:
             await self._close(reader)
 
     async def use(self, readers: Sequence[Reader]) -> None:
-        """Open these and close the others. Raises TransportError when none of them can be opened; those that can, stay."""
-        for reader in [reader for reader in self._in_use if reader not in readers]:
-            await self._close(reader)
-        failures = []
+        """Open these and close the others; those that cannot be opened now are tried again by `keep_open`.
+
+        Raises TransportError when none of them can be opened: then those before are in use again.
+        """
+        before = list(self._in_use)
+        for reader in before:
+            if reader not in readers:
+                await self._close(reader)
+        error = await self._open_missing(readers)
+        self._wanted = tuple(readers)
+        if not self._in_use and error is not None:
+            if before:
+                self._wanted = tuple(before)
+                await self._open_missing(before)
+            raise error
+
+    async def keep_open(self) -> None:
+        """Try again and again to open what is wanted and not open, until cancelled."""
+        while True:
+            await asyncio.sleep(RETRY_SECONDS)
+            await self._open_missing(self._wanted)
+
+    async def _open_missing(self, readers: Sequence[Reader]) -> TransportError | None:
+        """The first failure."""
+        failure = None
         for reader in readers:
             if reader not in self._in_use:
                 try:
                     await self._open(reader)
                 except TransportError as error:
                     log.error("reader_unusable", reader=reader.id, address=reader.host, port=reader.port, reason=str(error))
-                    failures.append(error)
-        if not self._in_use:
-            raise (
-                failures[0] if failures else TransportError("no BACnet reader is active", hint="bms-iot config set bacnet.address")
-            )
+                    failure = failure or error
+        return failure
 
     async def _open(self, reader: Reader) -> None:
         async with AsyncExitStack() as stack:

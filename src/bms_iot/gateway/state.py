@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from bms_iot.domain.configuration import Deployment
+from bms_iot.domain.points import Device
 
 
 @dataclass(slots=True, kw_only=True)
@@ -20,10 +21,10 @@ class GatewayState:
     devices_monitored: int = 0
     points_monitored: int = 0
     poll_lag_seconds: float = 0.0
-    silent_devices: set[int] = field(default_factory=set)
-    """Device instances that did not answer when last asked."""
-    heard_devices: set[int] = field(default_factory=set)
-    """Device instances that answered when last asked."""
+    silent_devices: set[Device] = field(default_factory=set)
+    """Those that did not answer when last asked."""
+    heard_devices: set[Device] = field(default_factory=set)
+    """Those that answered when last asked."""
     stored: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when messages were added to the outbox."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -31,14 +32,14 @@ class GatewayState:
     monitoring_changed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when monitoring was started or stopped, or the configuration was replaced."""
 
-    def device_answered(self, instance: int) -> None:
-        self.silent_devices.discard(instance)
-        if instance not in self.heard_devices:
-            self.heard_devices.add(instance)
+    def device_answered(self, device: Device) -> None:
+        self.silent_devices.discard(device)
+        if device not in self.heard_devices:
+            self.heard_devices.add(device)
             self.changed.set()
 
-    def device_silent(self, instance: int) -> None:
-        self.heard_devices.discard(instance)
-        if instance not in self.silent_devices:
-            self.silent_devices.add(instance)
+    def device_silent(self, device: Device) -> None:
+        self.heard_devices.discard(device)
+        if device not in self.silent_devices:
+            self.silent_devices.add(device)
             self.changed.set()

@@ -28,7 +28,7 @@ UNSUPPORTED_PROTOCOL_VERSION: Final = 0x84
 PACKET_TOO_LARGE: Final = 0x95
 RETAIN_NOT_SUPPORTED: Final = 0x9A
 _HOUSEKEEPING_SECONDS: Final = 1.0
-_LEAVE_SECONDS: Final = 2.0
+_LEAVE_SECONDS: Final = 1.0
 _PUBLISH_OVERHEAD: Final = 16
 """Bytes of a PUBLISH beside topic and payload: fixed header 5, topic length 2, packet identifier 2, no properties 1; rounded up."""
 

@@ -3,7 +3,7 @@
 import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -42,7 +42,7 @@ def decode(payload: bytes) -> list[OutboxReading]:
         if body["v"] != 1:
             raise StorageError(f"an outbox message has form {body['v']}, this release knows 1")
         return [_reading(row, body["t"]) for row in body["r"]]
-    except (zlib.error, ValueError, KeyError, TypeError, IndexError) as error:
+    except (zlib.error, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise StorageError(f"an outbox message cannot be decoded: {error}") from error
 
 
@@ -86,6 +86,16 @@ def _reading(row: list[Any], start: int) -> OutboxReading:
 
 def _microseconds(moment: datetime) -> int:
     return (moment - _EPOCH) // _MICROSECOND
+
+
+def halves(payload: bytes) -> tuple[list[Reading], list[Reading]]:
+    """The readings of a message of at least two, with all they carry, as two batches. Raises StorageError."""
+    readings = []
+    for stored in decode(payload):
+        carried: dict[str, Any] = {**(stored.reading.optional or NO_OPTIONAL), **stored.columns}
+        readings.append(replace(stored.reading, optional=carried or None))
+    middle = len(readings) // 2
+    return readings[:middle], readings[middle:]
 
 
 def span(readings: Iterable[Reading]) -> tuple[datetime, datetime]:

@@ -1,11 +1,13 @@
 """Who the gateway is and what it reads: `deployment_config`, `bacnet_readers`, `bacnet_config`, `iot_device_status`, `boots`."""
 
+import ipaddress
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+import structlog
+from sqlalchemy import RowMapping, String, cast, delete, func, insert, select, type_coerce, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bms_iot.domain.configuration import ConfiguredDevice, ConfiguredObject, Deployment, Reader
@@ -19,6 +21,10 @@ from bms_iot.models.iot_device_status import IotDeviceStatus
 
 KEPT_CONFIGURATIONS = 5
 KEPT_BOOTS = 1000
+MAX_INSTANCE = 4_194_302
+"""ASHRAE 135 clause 12: instances have 22 bits, the highest is none."""
+
+log = structlog.get_logger()
 
 _deployment = DeploymentConfig.__table__  # type: ignore[attr-defined]
 _readers = BacnetReaders.__table__  # type: ignore[attr-defined]
@@ -50,19 +56,36 @@ async def save_deployment(connection: AsyncConnection, deployment: Deployment, n
 
 async def load_readers(connection: AsyncConnection) -> list[Reader]:
     """Our BACnet interfaces as the cloud configured them."""
-    rows = (await connection.execute(select(_readers).order_by(_readers.c.id))).mappings()
-    return [
-        Reader(
-            id=row["id"],
-            host=row["ip_address"],
-            port=row["port"],
-            prefix_length=row["subnet_mask"],
-            device_instance=row["bacnet_device_id"],
-            is_active=row["is_active"],
-            bbmd=row["bbmd_server_ip"] if row["bbmd_enabled"] else None,
-        )
-        for row in rows
-    ]
+    columns = [type_coerce(_readers.c[name], String).label(name) for name in _READER_COLUMNS]
+    readers = []
+    for row in (await connection.execute(select(*columns).order_by(_readers.c.id))).mappings():
+        try:
+            readers.append(_reader(row))
+        except (ValueError, TypeError) as error:
+            log.error("reader_unusable", reader=row["id"], reason=str(error))
+    return readers
+
+
+def _reader(row: RowMapping) -> Reader:
+    """Raises ValueError for what is no address, port or network."""
+    prefix = str(row["subnet_mask"])
+    network = ipaddress.IPv4Network((row["ip_address"], prefix if "." in prefix else int(prefix)), strict=False)
+    if not 1 <= int(row["port"]) <= 65_535:
+        raise ValueError(f"{row['port']} is no UDP port")
+    return Reader(
+        id=row["id"],
+        host=str(ipaddress.IPv4Address(row["ip_address"])),
+        port=int(row["port"]),
+        prefix_length=network.prefixlen,
+        device_instance=int(row["bacnet_device_id"]),
+        is_active=str(row["is_active"]).lower() in ("1", "true"),
+        bbmd=row["bbmd_server_ip"] if str(row["bbmd_enabled"]).lower() in ("1", "true") else None,
+    )
+
+
+_READER_COLUMNS = (
+    "id", "ip_address", "port", "subnet_mask", "bacnet_device_id", "is_active", "bbmd_enabled", "bbmd_server_ip",
+)  # fmt: skip
 
 
 async def save_readers(connection: AsyncConnection, readers: Iterable[Reader], device_id: str, now: datetime) -> None:
@@ -88,10 +111,23 @@ async def save_readers(connection: AsyncConnection, readers: Iterable[Reader], d
 
 async def load_configuration(connection: AsyncConnection) -> list[ConfiguredDevice]:
     """The newest configuration that is not empty; failed discoveries of older versions left empty ones behind."""
-    for value in (await connection.execute(select(_config.c.bacnet_devices).order_by(_config.c.id.desc()))).scalars():
+    for _, value in await _configurations(connection):
         if devices := devices_from_json(value):
             return devices
     return []
+
+
+async def _configurations(connection: AsyncConnection) -> list[tuple[int, object]]:
+    """Id and content, newest first; what is no JSON is None."""
+    rows = await connection.execute(select(_config.c.id, cast(_config.c.bacnet_devices, String)).order_by(_config.c.id.desc()))
+    return [(row[0], _json(row[1])) for row in rows]
+
+
+def _json(text: str | None) -> object:
+    try:
+        return json.loads(text or "null")
+    except (ValueError, RecursionError):
+        return None
 
 
 async def save_configuration(connection: AsyncConnection, devices: Sequence[ConfiguredDevice], now: datetime) -> None:
@@ -103,7 +139,7 @@ async def save_configuration(connection: AsyncConnection, devices: Sequence[Conf
 
 async def prune(connection: AsyncConnection) -> None:
     """Forget all but the newest configurations and boots; the newest that is not empty always stays."""
-    rows = (await connection.execute(select(_config.c.id, _config.c.bacnet_devices).order_by(_config.c.id.desc()))).all()
+    rows = await _configurations(connection)
     filled = [row[0] for row in rows if devices_from_json(row[1])]
     kept = {row[0] for row in rows[:KEPT_CONFIGURATIONS]} | set(filled[:1])
     if gone := [row[0] for row in rows if row[0] not in kept]:
@@ -122,7 +158,8 @@ async def next_boot(connection: AsyncConnection, *, floor: int, version: str, no
 
 async def load_monitoring(connection: AsyncConnection) -> MonitoringStatus | None:
     """Whether monitoring was last started or stopped; None on a device that never said."""
-    return (await connection.execute(select(_status.c.monitoring_status).limit(1))).scalar()
+    stored = (await connection.execute(select(type_coerce(_status.c.monitoring_status, String)).limit(1))).scalar()
+    return MonitoringStatus.__members__.get(stored or "")
 
 
 async def save_monitoring(connection: AsyncConnection, deployment: Deployment, monitoring: MonitoringStatus, now: datetime) -> None:
@@ -160,6 +197,8 @@ async def _save_status(connection: AsyncConnection, deployment: Deployment, valu
         "organization_id": deployment.organization_id,
         "site_id": deployment.site_id,
     }
+    first = select(func.min(_status.c.id)).scalar_subquery()
+    await connection.execute(delete(_status).where(_status.c.id > first))
     changed = await connection.execute(update(_status).values(**identity, **values))
     if not changed.rowcount:
         await connection.execute(insert(_status).values({"created_at": _naive(now), **identity, **values}))
@@ -201,9 +240,26 @@ def devices_to_json(devices: Iterable[ConfiguredDevice]) -> list[dict[str, Any]]
 
 
 def devices_from_json(value: object) -> list[ConfiguredDevice]:
-    """What older and newer versions wrote; entries without the keys that identify them are passed over."""
+    """What older and newer versions wrote; entries without what identifies them, and second claims, are passed over."""
     entries = value if isinstance(value, list) else []
-    return [device for entry in entries if isinstance(entry, Mapping) and (device := _device(entry)) is not None]
+    return distinct(device for entry in entries if isinstance(entry, Mapping) and (device := _device(entry)) is not None)
+
+
+def distinct(devices: Iterable[ConfiguredDevice]) -> list[ConfiguredDevice]:
+    """Without those that claim a controller id and instance, or an address and instance, that an earlier one has."""
+    seen: set[tuple[object, int]] = set()
+    result = []
+    for configured in devices:
+        device = configured.device
+        claims = {(device.controller_id, device.instance), (device.address, device.instance)}
+        if seen & claims:
+            log.error(
+                "controller_configured_twice", controller=device.controller_id, device=device.instance, address=str(device.address)
+            )
+            continue
+        seen |= claims
+        result.append(configured)
+    return result
 
 
 def _device(entry: Mapping[str, Any]) -> ConfiguredDevice | None:
@@ -214,7 +270,9 @@ def _device(entry: Mapping[str, Any]) -> ConfiguredDevice | None:
             controller_id=str(entry["controller_id"]),
             vendor_id=entry.get("vendor_id"),
         )
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+    if not (0 <= device.instance <= MAX_INSTANCE and 1 <= device.address.port <= 65_535):
         return None
     listed = entry.get("object_list")
     objects = [_object(item) for item in listed if isinstance(item, Mapping)] if isinstance(listed, list) else []
@@ -224,12 +282,14 @@ def _device(entry: Mapping[str, Any]) -> ConfiguredDevice | None:
 def _object(item: Mapping[str, Any]) -> ConfiguredObject | None:
     try:
         identifier = ObjectIdentifier(type=ObjectType(item["type"]), instance=int(item["point_id"]))
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
-    properties = item.get("properties")
+    if not 0 <= identifier.instance <= MAX_INSTANCE:
+        return None
+    properties, key = item.get("properties"), item.get("iot_device_point_id")
     return ConfiguredObject(
         object=identifier,
-        iot_device_point_id=item.get("iot_device_point_id"),
+        iot_device_point_id=key if isinstance(key, str) and key else None,
         properties=properties if isinstance(properties, Mapping) else {},
     )
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -20,7 +21,7 @@ log = structlog.get_logger()
 P = ParamSpec("P")
 T = TypeVar("T")
 
-SQLITE_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000")
+SQLITE_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=1000")
 """With synchronous=NORMAL a power cut takes back acknowledged commits; measured: 1,381 of 1,500 cuts, with FULL none."""
 
 
@@ -37,6 +38,8 @@ class Database:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self.patience_seconds = 30.0
+        """How long a transaction waits for other processes; a stop has less time."""
 
     async def write(self, work: Callable[Concatenate[AsyncConnection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do `work(connection, …)` in one writing transaction: committed when it returns, rolled back when it raises.
@@ -52,8 +55,14 @@ class Database:
     async def _work(
         self, immediate: bool, work: Callable[Concatenate[AsyncConnection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        async with self._begin(immediate=immediate) as connection:
-            return await work(connection, *args, **kwargs)
+        deadline = time.monotonic() + self.patience_seconds
+        while True:
+            try:
+                async with self._begin(immediate=immediate) as connection:
+                    return await work(connection, *args, **kwargs)
+            except DatabaseLocked:
+                if time.monotonic() >= min(deadline, time.monotonic() + self.patience_seconds):
+                    raise
 
     @asynccontextmanager
     async def _begin(self, *, immediate: bool) -> AsyncIterator[AsyncConnection]:

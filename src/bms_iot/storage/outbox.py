@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Executable, Row, Select, delete, func, insert, select, tuple_
+from sqlalchemy import Executable, Row, Select, delete, func, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bms_iot.domain.readings import Reading
@@ -48,6 +48,7 @@ class Outbox:
     def __init__(self, database: Database, boot: int) -> None:
         self._database, self._boot = database, boot
         self._seq = 0
+        self._numbering = asyncio.Lock()
         self.committed = 0
         """Readings kept since the start of this boot."""
         self.messages = 0
@@ -61,17 +62,38 @@ class Outbox:
 
     async def append(self, batches: Sequence[Sequence[Reading]], *, created_at: datetime) -> list[Key]:
         """Keep each batch (at least one reading) as a message with the next `seq`, all in one transaction."""
-        return await uninterrupted(self._append(batches, created_at))
+        return await uninterrupted(self._append(batches, created_at)) if batches else []
 
     async def _append(self, batches: Sequence[Sequence[Reading]], created_at: datetime) -> list[Key]:
-        rows = [self._row(self._seq + 1 + at, batch, created_at) for at, batch in enumerate(batches)]
-        if rows:
+        async with self._numbering:
+            keys = [(self._boot, self._seq + 1 + at) for at in range(len(batches))]
+            rows = [self._row(seq, batch, created_at) for (_, seq), batch in zip(keys, batches, strict=True)]
             await self._database.write(_execute, insert(_table), rows)
             self._seq += len(rows)
-            self.committed += sum(map(len, batches))
-            self.messages += len(rows)
-            self.readings += sum(map(len, batches))
-        return [(self._boot, int(row["seq"])) for row in rows]  # type: ignore[call-overload]
+        self.committed += sum(map(len, batches))
+        self.messages += len(rows)
+        self.readings += sum(map(len, batches))
+        return keys
+
+    async def split(self, message: StoredMessage) -> None:
+        """Make two of a message of at least two readings that nobody has received: its second half gets the next `seq`.
+
+        Raises StorageError when it cannot be decoded.
+        """
+        await uninterrupted(self._split(message))
+
+    async def _split(self, message: StoredMessage) -> None:
+        first, second = compact.halves(message.payload)
+        async with self._numbering:
+            row = self._row(self._seq + 1, second, message.last_at)
+            shorter = (
+                update(_table)
+                .where(_table.c.boot == message.boot, _table.c.seq == message.seq)
+                .values(payload=compact.encode(first), readings=len(first))
+            )
+            await self._database.write(_replace, shorter, row)
+            self._seq += 1
+        self.messages += 1
 
     async def following(self, after: Key, *, limit: int, until: Key | None = None) -> list[StoredMessage]:
         """The oldest messages with a key above `after` and not above `until`, in the order of (boot, seq)."""
@@ -131,6 +153,11 @@ async def _messages(connection: AsyncConnection, query: Select[Any]) -> list[Sto
 
 async def _execute(connection: AsyncConnection, statement: Executable, rows: list[dict[str, object]] | None = None) -> None:
     await connection.execute(statement, rows)
+
+
+async def _replace(connection: AsyncConnection, shorter: Executable, row: dict[str, object]) -> None:
+    await connection.execute(shorter)
+    await connection.execute(insert(_table), row)
 
 
 def _message(row: Row[Any]) -> StoredMessage:

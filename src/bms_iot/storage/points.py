@@ -2,20 +2,23 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, bindparam, insert, select, update
+import structlog
+from sqlalchemy import RowMapping, String, bindparam, insert, select, type_coerce, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bms_iot.domain.configuration import ConfiguredDevice, ConfiguredObject
-from bms_iot.domain.points import Device, DeviceAddress, ObjectIdentifier, Point, new_point_id
+from bms_iot.domain.points import Device, DeviceAddress, ObjectIdentifier, ObjectType, Point, new_point_id
 from bms_iot.domain.readings import JSON_PROPERTIES, OPTIONAL_PROPERTIES, OptionalValue, Reading
 from bms_iot.models.controller_points import ControllerPoints
 
+log = structlog.get_logger()
+
 _table = ControllerPoints.__table__  # type: ignore[attr-defined]
-_identity = ("controller_device_id", "controller_ip_address", "controller_port", "bacnet_object_type", "point_id")
+_ADDRESS = ("controller_device_id", "controller_ip_address", "controller_port", "point_id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,38 +38,58 @@ class ImageRow:
 
 
 async def load_points(connection: AsyncConnection) -> list[StoredPoint]:
-    """Every point, by row id."""
-    columns = [_table.c[name] for name in ("id", "iot_device_point_id", "controller_id", "units", *_identity, *OPTIONAL_PROPERTIES)]
-    rows = (await connection.execute(select(*columns).order_by(_table.c.id))).mappings()
-    return [_stored(row) for row in rows]
+    """Every point that can be one, by row id; a row with an unknown object type or no device instance is passed over and logged."""
+    columns = [_table.c[name] for name in ("id", "iot_device_point_id", "controller_id", "units", *_ADDRESS, *OPTIONAL_PROPERTIES)]
+    object_type = type_coerce(_table.c.bacnet_object_type, String).label("object_type")
+    points = []
+    for row in (await connection.execute(select(object_type, *columns).order_by(_table.c.id))).mappings():
+        try:
+            points.append(_stored(row))
+        except (ValueError, LookupError, TypeError) as error:
+            log.error("point_unusable", row=row["id"], reason=f"{type(error).__name__}: {error}")
+    return points
 
 
 async def register(connection: AsyncConnection, devices: Iterable[ConfiguredDevice], now: datetime) -> list[StoredPoint]:
     """Make sure that every configured object has its row, and return the rows of all of them.
 
-    A known point is looked up, never recomputed: by its whole identity, else by controller, device instance and object, since then
-    it moved. Its row follows with id, key and history, and takes the controller id of the configuration. A new point gets the key
-    it is configured with, or the formula's.
+    A known point is looked up, never recomputed: by controller, device instance and object; else by address, device instance and
+    object, where that row is no other configured controller's. Its row follows to the configured address and controller id, and
+    keeps id, key and history. A new point gets the key it is configured with, or the formula's. `devices` are `distinct`.
     """
-    known = {_key(stored.point): stored.point for stored in await load_points(connection)}
-    by_object = {_object_key(point): point for point in known.values()}
-    taken = {point.iot_device_point_id for point in known.values()}
-    chosen: list[int] = []
-    for configured in devices:
-        for wanted in configured.objects:
-            device, identifier = configured.device, wanted.object
-            point = known.get((device.instance, device.address, identifier))
-            if point is None:
-                point = by_object.get((device.controller_id, device.instance, identifier))
-            if point is not None:
-                point = await _follow(connection, point, device)
-            if point is None:
-                point = await _insert(connection, device, wanted, taken, now)
-            known[_key(point)] = by_object[_object_key(point)] = point
-            taken.add(point.iot_device_point_id)
-            chosen.append(point.id)
-    wanted_ids = set(chosen)
-    return [stored for stored in await load_points(connection) if stored.point.id in wanted_ids]
+    known = [stored.point for stored in await load_points(connection)]
+    chosen, missing = _match(known, devices)
+    await _follow(connection, known, chosen)
+    taken = {point.iot_device_point_id for point in known}
+    ids = {point.id for point, _ in chosen}
+    for device, wanted in missing:
+        point = await _insert(connection, device, wanted, taken, now)
+        taken.add(point.iot_device_point_id)
+        ids.add(point.id)
+    return [stored for stored in await load_points(connection) if stored.point.id in ids]
+
+
+def _match(
+    known: Iterable[Point], devices: Iterable[ConfiguredDevice]
+) -> tuple[list[tuple[Point, Device]], list[tuple[Device, ConfiguredObject]]]:
+    """The known points with the device each belongs to now, and the objects that have no row yet."""
+    devices = list(devices)
+    configured = {(c.device.controller_id, c.device.instance) for c in devices}
+    by_controller = {(point.device.controller_id, point.device.instance, point.object): point for point in known}
+    by_address = {
+        (point.device.address, point.device.instance, point.object): point
+        for point in by_controller.values()
+        if (point.device.controller_id, point.device.instance) not in configured
+    }
+    chosen, missing = [], []
+    for device, wanted in ((c.device, wanted) for c in devices for wanted in {o.object: o for o in c.objects}.values()):
+        point = by_controller.get((device.controller_id, device.instance, wanted.object))
+        point = point or by_address.get((device.address, device.instance, wanted.object))
+        if point is None:
+            missing.append((device, wanted))
+        else:
+            chosen.append((point, device))
+    return chosen, missing
 
 
 async def write_images(connection: AsyncConnection, rows: Sequence[ImageRow]) -> None:
@@ -85,7 +108,7 @@ def _stored(row: RowMapping) -> StoredPoint:
             instance=int(row["controller_device_id"]),
             controller_id=row["controller_id"],
         ),
-        object=ObjectIdentifier(type=row["bacnet_object_type"], instance=row["point_id"]),
+        object=ObjectIdentifier(type=ObjectType[row["object_type"]], instance=row["point_id"]),
         iot_device_point_id=row["iot_device_point_id"],
         units=row["units"],
     )
@@ -97,30 +120,34 @@ def _from_column(name: str, value: Any) -> OptionalValue:
         return value  # type: ignore[no-any-return]
     try:
         return json.loads(value)  # type: ignore[no-any-return]
-    except ValueError:
+    except (ValueError, RecursionError):
         return value  # older versions stored other text here; it is passed on as it is
 
 
-def _key(point: Point) -> tuple[int, DeviceAddress, ObjectIdentifier]:
-    return point.device.instance, point.device.address, point.object
+async def _follow(connection: AsyncConnection, known: Iterable[Point], chosen: Iterable[tuple[Point, Device]]) -> None:
+    """Give rows the address and controller id their device has now.
 
-
-def _object_key(point: Point) -> tuple[str, int, ObjectIdentifier]:
-    return point.device.controller_id, point.device.instance, point.object
-
-
-async def _follow(connection: AsyncConnection, point: Point, device: Device) -> Point:
-    """Give a point's row the address and controller id its device has now."""
-    before = point.device
-    if (before.address, before.controller_id) == (device.address, device.controller_id):
-        return point
-    now = {
-        "controller_ip_address": device.address.host,
-        "controller_port": device.address.port,
-        "controller_id": device.controller_id,
+    Devices may have swapped addresses, so that all of them leave before the first arrives. Whoever is not configured any more and
+    stands in the way takes the address the newcomer left.
+    """
+    moves = {
+        point.id: (point, device)
+        for point, device in chosen
+        if (point.device.address, point.device.controller_id) != (device.address, device.controller_id)
     }
-    await connection.execute(update(_table).where(_table.c.id == point.id).values(now))
-    return replace(point, device=replace(before, address=device.address, controller_id=device.controller_id))
+    standing = {(p.device.instance, p.device.address, p.object): p.id for p in known if p.id not in moves}
+    places: dict[int, tuple[DeviceAddress, str | None]] = {}
+    for point, device in moves.values():
+        places[point.id] = device.address, device.controller_id
+        if (other := standing.get((device.instance, device.address, point.object))) is not None:
+            places[other] = point.device.address, None
+    for row_id in places:
+        await connection.execute(update(_table).where(_table.c.id == row_id).values(controller_ip_address=f"moving-{row_id}"))
+    for row_id, (address, controller_id) in places.items():
+        values = {"controller_ip_address": address.host, "controller_port": address.port}
+        if controller_id is not None:
+            values["controller_id"] = controller_id
+        await connection.execute(update(_table).where(_table.c.id == row_id).values(values))
 
 
 async def _insert(connection: AsyncConnection, device: Device, wanted: ConfiguredObject, taken: set[str], now: datetime) -> Point:
