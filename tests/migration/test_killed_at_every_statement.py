@@ -12,9 +12,9 @@ import pytest
 
 from tests.migration.faults import chaos, starts
 from tests.migration.faults.content import Ends, HalfState, digest, file_digest, state_of
-from tests.migration.faults.killing import a_few, every_statement, kill_upgrades
-from tests.migration.faults.starts import Start
-from tests.migration.faults.upgrading import Upgrader, upgrader
+from tests.migration.faults.killing import a_few, copy, every_statement, kill_upgrades
+from tests.migration.faults.starts import DATABASE, Start
+from tests.migration.faults.upgrading import KILLED, Upgrader, upgrader
 
 FIXTURES = starts.STAMPED + (starts.UNSTAMPED if starts.CAN_ADOPT else ())
 STEPS = [step for start in starts.to_head(starts.STAMPED) for step in starts.single_steps(start.fixture, start.journal)]
@@ -53,6 +53,20 @@ def test_a_single_step_killed_at_any_statement_happened_or_did_not(start: Start,
     killed = kill_upgrades(start, upgrades, memory, every_statement, chaos.seeded(start))
 
     assert killed.converged == killed.kills == killed.statements
+
+
+def test_what_a_killed_upgrade_left_half_made_is_gone_after_the_next(upgrades: Upgrader, memory: Path) -> None:
+    pristine = Start(fixture="moved_and_shared", journal="delete").make(memory / "pristine", upgrades).parent
+    listed = upgrades.run(copy(pristine, memory / "whole") / DATABASE, listed=True).statements
+    begun, checked = (max(n for n, text in enumerate(listed) if text.startswith(what)) for what in ("BEGIN", "PRAGMA quick"))
+
+    path = copy(pristine, memory / "killed") / DATABASE
+    for number in range(begun, checked + 1):  # while the snapshot is made
+        assert upgrades.run(path, kill_at=number).status == KILLED
+    assert upgrades.run(path).status == 0
+
+    beside = {file.name for file in path.parent.iterdir() if file.suffix != ".snapshot"}
+    assert beside == {DATABASE, f"{DATABASE}.migrate.lock"}
 
 
 STOCK_ENV = """

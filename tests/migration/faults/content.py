@@ -84,3 +84,11 @@ def state_of(path: Path, ends: Ends) -> State:
     if file_digest(path) != ends.file:
         raise HalfState(f"{path} has the rows from before the upgrade, but not the same bytes")
     return State.BEFORE
+
+
+def assert_upgraded(path: Path, ends: Ends, where: str) -> None:
+    """After an upgrade that said it was done: the upgraded database, and no snapshot that is not the database from before."""
+    assert state_of(path, ends) is State.AFTER, where
+    for snapshot in path.parent.glob(f"{path.name}.*.snapshot"):
+        assert not faults_of(snapshot), f"{where}: {snapshot.name} is not sound"
+        assert digest(snapshot) == ends.before, f"{where}: {snapshot.name} is not the database from before"

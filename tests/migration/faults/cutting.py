@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 
 from tests.migration.faults import recording
-from tests.migration.faults.content import Ends, HalfState, State, digest, file_digest, state_of
+from tests.migration.faults.content import Ends, HalfState, State, assert_upgraded, digest, file_digest, state_of
 from tests.migration.faults.disk import Disk, Loss, Operation
 from tests.migration.faults.starts import DATABASE, Start
 from tests.migration.faults.upgrading import Upgrader, run_program
@@ -138,6 +138,6 @@ def examine(
             path = image.write(directory / "left")
             done = upgrader.run(path, "upgrade", start.target)
             assert done.status == 0, f"{where}\n{done.output}"
-            assert state_of(path, recorded.ends) is State.AFTER, where
+            assert_upgraded(path, recorded.ends, where)
             cuts.converged += 1
     return cuts

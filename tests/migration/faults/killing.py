@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from tests.migration.faults.content import Ends, State, digest, file_digest, state_of
+from tests.migration.faults.content import Ends, State, assert_upgraded, digest, file_digest, state_of
 from tests.migration.faults.starts import DATABASE, Start
 from tests.migration.faults.upgrading import KILLED, Upgrader
 
@@ -64,7 +64,7 @@ def kill_upgrades(start: Start, upgrader: Upgrader, directory: Path, choose: Cho
             state_of(copy(left, directory / "looked at") / DATABASE, ends)
         done = upgrader.run(left / DATABASE, "upgrade", start.target)
         assert done.status == 0, f"{where}\n{done.output}"
-        assert state_of(left / DATABASE, ends) is State.AFTER, where
+        assert_upgraded(left / DATABASE, ends, where)
         converged += 1
     return Killed(
         statements=len(listed.statements),
