@@ -188,7 +188,7 @@ def predicted_bytes(path: Path) -> int | None:
     done = subprocess.run(command, cwd=ROOT, env=environment(path), capture_output=True, text=True, timeout=600, check=False)
     if done.returncode != 0:
         return None
-    octets: dict[str, int] = json.loads(done.stdout)["octets"]
+    octets: dict[str, int] = json.loads(done.stdout)["needs_octets"]
     return sum(octets.values())
 
 
