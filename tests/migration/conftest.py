@@ -1,4 +1,5 @@
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -8,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bms_iot.schema import commands
+from bms_iot.schema import commands, manifest
+from tests.migration.planting import Orchard
 
 LEGACY = Path(__file__).parent / "legacy"
 ROOT = Path(__file__).parents[2]
@@ -55,3 +57,12 @@ def database(path: Path) -> Iterator[sqlite3.Connection]:
     with closing(sqlite3.connect(path)) as connection:
         connection.row_factory = sqlite3.Row
         yield connection
+
+
+@pytest.fixture
+def orchard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Orchard:
+    """Where a test plants revisions on top of the real ones."""
+    copy = tmp_path / "planted" / "migrations"
+    shutil.copytree(manifest.MIGRATIONS, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(manifest, "MIGRATIONS", copy)
+    return Orchard(copy)

@@ -77,9 +77,9 @@ def guarded(raw: sqlite3.Connection, running: Callable[[], str]) -> Iterator[Non
         if action == sqlite3.SQLITE_PRAGMA and first is not None:
             if first.startswith(_SHOWING) or (second is None and first not in _ACTING):
                 return sqlite3.SQLITE_OK
-            denied.append(f"PRAGMA {first}")
+            denied.append(f"{running()} was rolled back, since it tried PRAGMA {first}")
         elif action in _DENIED:
-            denied.append(f"{_DENIED[action]}{first or ''}")
+            denied.append(f"{running()} was rolled back, since it tried {_DENIED[action]}{first or ''}")
         else:
             return sqlite3.SQLITE_OK
         return sqlite3.SQLITE_DENY
@@ -93,7 +93,7 @@ def guarded(raw: sqlite3.Connection, running: Callable[[], str]) -> Iterator[Non
     finally:
         raw.set_authorizer(None)  # our own COMMIT or ROLLBACK comes next
     if denied:
-        raise SchemaError(f"revision {running()} was rolled back, since it tried {denied[0]}: a whole run is one transaction")
+        raise SchemaError(f"revision {denied[0]}: a whole run is one transaction")
 
 
 @contextmanager

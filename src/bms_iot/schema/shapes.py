@@ -72,7 +72,7 @@ def _mended(
             return None
         unfit = [name for name, things in ours.items() if not _fits(name, things, shape, shapes)]
         broken = [name for name, things in must_stay.items() if _loose(things).items() - _loose(ours.get(name, {})).items()]
-        if broken or any(name in must_stay or rows(name) for name in unfit):
+        if broken or any(name in (must_stay or shapes[0].fingerprint) or rows(name) for name in unfit):
             continue
         left = {name: things for name, things in ours.items() if name not in unfit}
         mends = (*(f'DROP TABLE "{name}"' for name in unfit), *_drops(actual, rows), *_additions(left, shape))
