@@ -139,6 +139,17 @@ def test_a_changed_type_and_what_is_to_decide_about_it(checkout: Checkout) -> No
     is_right(checkout, file)
 
 
+def test_a_rebuild_that_batch_mode_cannot_do_is_to_be_decided(checkout: Checkout) -> None:
+    checkout.replace("controller_points", "    point_id: int\n", "    point_id: int = Field(sa_type=BigInteger)\n")
+    checkout.replace("controller_points", "import DateTime, Index", "import BigInteger, DateTime, Index")
+
+    _, said = checkout.autogenerate("widen point_id")
+    print(_.read_text(), said)
+
+    assert "batch: batch mode rebuilds controller_points, and refuses or loses: generated column" in said
+    assert "rebuild by hand for SQLite" in said
+
+
 def test_a_new_member_of_an_enum_is_no_migration(checkout: Checkout) -> None:
     health = checkout.root / "src" / "bms_iot" / "domain" / "health.py"
     text = health.read_text()

@@ -136,7 +136,7 @@ def _decisions(
             return indent(render._render_cmd_body(direction, AutogenContext(migration)), "    ")
 
     template = migration.opts["template_args"]
-    down = _quoted(script.head if script.head != "head" else context.script.get_current_head())
+    down = _quoted(context.script.as_revision_number(script.head or "head"))
     source = (
         f'revision = "{script.rev_id}"\ndown_revision = {down}\ncompat_floor = {template.get("compat_floor", None)}\n\n\n'
         f"def upgrade():\n{code(upgrade)}\n\n\ndef downgrade():\n{code(downgrade)}\n"
