@@ -33,6 +33,6 @@ def demo(
         whole = await (run_screen if sys.stdout.isatty() else run_script)(place)
 
     with tempfile.TemporaryDirectory(prefix="bms-iot-demo-") as temporary:
-        asyncio.run(until_stopped(show(directory or Path(temporary))))
+        asyncio.run(until_stopped(show((directory or Path(temporary)).absolute())))
     if not whole:
         raise typer.Exit(1)
