@@ -20,9 +20,10 @@ from tests.migration.faults.upgrading import upgrader
 
 from benchmarks.record import publish, table
 
-ROUNDS = int(os.environ.get("BMS_BENCH_ROUNDS", "2"))
-"""How often chance decides at each cut which writes, and which sectors, are lost."""
-
+IMAGES = int(os.environ.get("BMS_BENCH_IMAGES", "150"))
+"""How many different images of each upgrade, besides all of those after its end."""
+STEPPED = (starts.NOTHING, "at_dc3c962443cb")
+"""The databases that go one revision at a time as well."""
 FIXTURES = starts.STAMPED + (starts.UNSTAMPED if starts.CAN_ADOPT else ())
 
 
@@ -37,7 +38,7 @@ class Result:
 
 def main(*, record: bool) -> None:
     whole = starts.to_head(FIXTURES)
-    steps = [step for start in starts.to_head(starts.STAMPED) for step in starts.single_steps(start.fixture, start.journal)]
+    steps = [step for start in starts.to_head(STEPPED) for step in starts.single_steps(start.fixture, start.journal)]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         results = list(pool.map(_try, [*whole, *steps]))
     figures = {"seed": str(chaos.SEED), "SQLite": f"{sqlite3.sqlite_version}, {platform.system()}"}
@@ -55,7 +56,9 @@ def _try(start: Start) -> Result:
             return Result(start=start, killed=killed, cuts=None)
         random = chaos.chance(start)
         recorded = observe(start, running, directory / "cuts")
-        chosen = images(recorded, random, rounds=ROUNDS)
+        every = list(images(recorded, random))
+        during = [image for image in every if not image.is_final]
+        chosen = random.sample(during, min(IMAGES, len(during))) + [image for image in every if image.is_final]
         return Result(start=start, killed=killed, cuts=examine(chosen, recorded, start, running, directory / "cuts"))
 
 
