@@ -115,10 +115,11 @@ def backup(
 ) -> None:
     """Copy the database, also while the gateway writes."""
     from bms_iot.cli.progress import Progress
-    from bms_iot.schema import commands, gate, snapshot
+    from bms_iot.schema import commands, gate, lock, snapshot
 
     path = commands.file_of(_url())
-    made = snapshot.take(path, gate.inspect(path).revision, to=to and to.resolve(), on_progress=Progress())
+    with lock.exclusive(path, wait_seconds=lock.WAIT_SECONDS):
+        made = snapshot.take(path, gate.inspect(path).revision, to=to and to.resolve(), on_progress=Progress())
     _show({"snapshot": str(made)}, as_json, {"snapshot": made})
 
 

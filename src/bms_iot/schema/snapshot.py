@@ -1,5 +1,6 @@
 """Copies of a database: taken online, whole and durable before they have their name; and put back."""
 
+import glob
 import os
 import shutil
 import sqlite3
@@ -28,8 +29,8 @@ def take(
 ) -> Path:
     """Copy the database, while others write to it, to `to` or to a new name beside it, of which the newest three stay.
 
-    A process that has the database open already gives another connection as `source`, which is closed. Raises DatabaseCorrupt when
-    the copy is not sound, NoSpace, SchemaError; there is no copy then.
+    The caller holds the lock of migrations. A process that has the database open already gives another connection as `source`,
+    which is closed. Raises DatabaseCorrupt when the copy is not sound, NoSpace, SchemaError; there is no copy then.
     """
     target = to or path.with_name(f"{path.name}.{revision or 'unstamped'}.{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}.{_SUFFIX}")
     if target.exists():
@@ -48,8 +49,9 @@ def take(
             original.backup(copy, pages=_PAGES, progress=progress)
         if (found := check(part)) is not None:
             raise DatabaseCorrupt(f"the copy of {path} is not sound: {found}", hint=hint(path))
-    for old in [] if to else all_of(path)[KEPT:]:
-        old.unlink()
+    if to is None:
+        for old in (*all_of(path)[KEPT:], *path.parent.glob(f"{glob.escape(path.name)}.*.{_SUFFIX}.part*")):
+            old.unlink()  # also what a run that was killed had half copied
     return target
 
 
@@ -73,7 +75,9 @@ def restore(path: Path, snapshot: Path) -> None:
 
 def all_of(path: Path) -> list[Path]:
     """The snapshots beside a database, newest first."""
-    return sorted(path.parent.glob(f"{path.name}.*.{_SUFFIX}"), key=lambda file: file.name.split(".")[-2], reverse=True)
+    return sorted(
+        path.parent.glob(f"{glob.escape(path.name)}.*.{_SUFFIX}"), key=lambda file: file.name.split(".")[-2], reverse=True
+    )
 
 
 def hint(path: Path) -> str:
