@@ -207,3 +207,14 @@ def test_a_second_gateway_on_one_data_directory_is_refused(place):
         done = bms(place, "run", BMS_ORGANIZATION_ID="org_x", BMS_SITE_ID="s", BMS_DEVICE_ID="d", BMS_MQTT__HOST="127.0.0.1")
     assert done.returncode == 12
     assert "already runs" in done.stderr
+
+
+def test_a_snapshot_is_not_put_under_a_running_gateway(place):
+    from bms_iot.bootstrap import only_one
+
+    assert bms(place, "db", "upgrade").returncode == 0
+    assert bms(place, "db", "backup", str(place / "copy.db")).returncode == 0
+    with only_one(place / ".local" / "share" / "bms-iot"):
+        done = bms(place, "db", "restore", str(place / "copy.db"))
+    assert (done.returncode, "already runs" in done.stderr) == (12, True)
+    assert bms(place, "db", "restore", str(place / "copy.db")).returncode == 0

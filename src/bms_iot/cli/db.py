@@ -128,14 +128,17 @@ def restore(
     snapshot: Annotated[Path, typer.Argument(help="What `db backup` or an upgrade wrote.")], as_json: AsJson = False
 ) -> None:
     """Put a snapshot in the place of the database. Stop the gateway first."""
+    from bms_iot.bootstrap import only_one
     from bms_iot.errors import SchemaError
     from bms_iot.schema import snapshot as snapshots
     from bms_iot.schema import target
+    from bms_iot.settings import load_settings
 
     chosen = target.resolve(_url(), relative_to=Path.cwd())
     if chosen.path is None:
         raise SchemaError(f"{chosen} is no file", hint="PostgreSQL has pg_restore for this")
-    snapshots.restore(chosen.path, snapshot.resolve())
+    with only_one(load_settings().data_directory):  # a gateway that idles holds no lock on the file that is swapped under it
+        snapshots.restore(chosen.path, snapshot.resolve())
     _say_where_it_is(as_json)
 
 
