@@ -218,3 +218,18 @@ def test_a_snapshot_is_not_put_under_a_running_gateway(place):
         done = bms(place, "db", "restore", str(place / "copy.db"))
     assert (done.returncode, "already runs" in done.stderr) == (12, True)
     assert bms(place, "db", "restore", str(place / "copy.db")).returncode == 0
+
+
+def test_a_misspelt_directory_does_not_start_an_empty_database(place):
+    done = bms(place, "db", "upgrade", BMS_DATABASE_URL=f"sqlite+aiosqlite:///{place}/dta/bms_bacnet.db")
+    assert (done.returncode, "there is no directory" in done.stderr) == (78, True)
+    assert not (place / "dta").exists()
+
+
+def test_a_data_directory_is_made_for_its_owner_only_or_refused_in_a_sentence(place):
+    assert bms(place, "db", "upgrade").returncode == 0
+    assert stat.S_IMODE((place / ".local" / "share" / "bms-iot").stat().st_mode) == 0o700
+    (place / "file").touch()
+    done = bms(place, "db", "upgrade", BMS_DATA_DIRECTORY=str(place / "file" / "data"))
+    assert done.returncode == 78
+    assert "Traceback" not in done.stderr

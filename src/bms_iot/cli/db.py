@@ -23,8 +23,10 @@ def upgrade(revision: Revision = "head", allow_drift: AllowDrift = False, as_jso
     """Bring the database to this release's schema, all or nothing. Safe to repeat, and to interrupt."""
     from bms_iot.cli.progress import Progress
     from bms_iot.schema import commands
+    from bms_iot.settings import database_url
 
-    commands.upgrade(_url(), revision, allow_drift=allow_drift, on_progress=Progress())
+    url, is_named = database_url()
+    commands.upgrade(url, revision, is_named=is_named, allow_drift=allow_drift, on_progress=Progress())
     _say_where_it_is(as_json)
 
 

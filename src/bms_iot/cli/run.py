@@ -28,7 +28,8 @@ def run_main() -> None:
 
     settings = load_settings()
     configure(settings.log)
-    commands.upgrade(database_url()[0])
+    url, is_named = database_url()
+    commands.upgrade(url, is_named=is_named)
 
     async def wait_and_run() -> None:
         current, said = settings, ""

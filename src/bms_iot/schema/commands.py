@@ -35,15 +35,19 @@ def upgrade(
     url: str,
     revision: str = "head",
     *,
+    is_named: bool = True,
     allow_loss: bool = False,
     allow_drift: bool = False,
     on_progress: Progress | None = None,
 ) -> None:
     """Bring the database at this SQLAlchemy URL to a revision, creating it where it is missing.
 
-    `on_progress` is told what is done, how much there is in all and of what. Raises SchemaError; the database is then as it was.
+    Its directory is created only where nobody named it. `on_progress` is told what is done, how much there is in all and of what.
+    Raises SchemaError; the database is then as it was.
     """
-    _run(command.upgrade, url, revision, _allowed(allow_loss, allow_drift), {machine.PROGRESS: on_progress})
+    _run(
+        command.upgrade, url, revision, _allowed(allow_loss, allow_drift), {machine.PROGRESS: on_progress, machine.NAMED: is_named}
+    )
 
 
 def downgrade(url: str, revision: str, *, allow_loss: bool = False, on_progress: Progress | None = None) -> None:

@@ -14,7 +14,7 @@ from alembic import context
 from alembic.runtime.migration import MigrationContext, MigrationInfo
 from sqlalchemy import Connection, MetaData
 
-from bms_iot.errors import BmsError, SchemaDrift, SchemaError, SchemaNewer
+from bms_iot.errors import BmsError, ConfigurationError, SchemaDrift, SchemaError, SchemaNewer
 from bms_iot.schema import (
     connection,
     gate,
@@ -33,9 +33,9 @@ from bms_iot.schema import (
 from bms_iot.schema.readonly import uri
 from bms_iot.schema.run import Run
 
-RAISE, URL, PROGRESS, ADOPT, PLAN = "bms_raise", "bms_url", "bms_progress", "bms_adopt", "bms_plan"
-"""Keys of `Config.attributes`: raise errors instead of exiting, the database's URL, whom to tell about progress; only recognise the
-database, whom to tell what would be done instead of doing it."""
+RAISE, URL, NAMED, PROGRESS, ADOPT, PLAN = "bms_raise", "bms_url", "bms_named", "bms_progress", "bms_adopt", "bms_plan"
+"""Keys of `Config.attributes`: raise errors instead of exiting, the database's URL, whether somebody chose it, whom to tell about
+progress; only recognise the database, whom to tell what would be done instead of doing it."""
 
 _WRITES = {"upgrade", "downgrade", "do_stamp", "do_ensure_version"}
 
@@ -65,7 +65,7 @@ def _dispatch(configure: dict[str, Any], database_url: Callable[[], tuple[str, b
     options: dict[str, Any] = vars(context)["_proxy"].context_opts
     verb = options["fn"].__name__
     if URL in config.attributes:
-        database_url = lambda: (config.attributes[URL], True)  # noqa: E731
+        database_url = lambda: (config.attributes[URL], config.attributes.get(NAMED, True))  # noqa: E731
     chosen = target.choose(database_url, ini_url=config.get_main_option("sqlalchemy.url"), ini_file=config.config_file_name)
     if chosen.path is None:
         _dispatch_postgresql(chosen, verb, configure, options)
@@ -77,6 +77,8 @@ def _dispatch(configure: dict[str, Any], database_url: Callable[[], tuple[str, b
         manifest.refuse_edited(Path(context.script.dir))
         if ADOPT in config.attributes:
             options["fn"], verb = (lambda _revision, _context: ()), "adopt"
+        elif verb == "upgrade":
+            _ensure_directory(chosen, chosen.path.parent)
         _write(chosen.path, verb, configure, options["fn"])
     else:
         _read(chosen.path, configure, may_be_missing=_is_autogenerate(options))
@@ -132,11 +134,21 @@ def _plan(path: Path, work: rehearsal.Work) -> None:
     context.config.attributes[PLAN](plan)
 
 
+def _ensure_directory(chosen: target.Target, directory: Path) -> None:
+    """Make our own data directory; a directory that somebody named must be there, since a misspelt one would start empty."""
+    if directory.is_dir():
+        return
+    if chosen.is_named:
+        raise ConfigurationError(f"there is no directory {directory}", hint=f"mkdir -p {directory}, or name another database")
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"{directory} cannot be made: {error.strerror}", hint="set BMS_DATA_DIRECTORY") from error
+
+
 def _write(path: Path, verb: str, configure: dict[str, Any], work: rehearsal.Work) -> None:
-    if not path.exists():
-        if verb != "upgrade":
-            raise SchemaError(f"no database at {path}", hint="alembic upgrade head creates it")
-        path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists() and verb != "upgrade":
+        raise SchemaError(f"no database at {path}", hint="alembic upgrade head creates it")
     with lock.exclusive(path, wait_seconds=lock.WAIT_SECONDS):
         if _is_done(gate.inspect(path), verb):
             return

@@ -1,7 +1,7 @@
 """Which database: one absolute place, whoever asks and from wherever."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlalchemy.engine import URL, make_url
@@ -12,10 +12,11 @@ from bms_iot.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A database: `path` is its absolute file, None for PostgreSQL."""
+    """A database: `path` is its absolute file, None for PostgreSQL; `is_named` is whether somebody chose it."""
 
     url: URL
     path: Path | None
+    is_named: bool = True
 
     def is_same(self, other: "Target") -> bool:
         """Whether both are one database, by whatever driver."""
@@ -58,7 +59,7 @@ def choose(settings: Callable[[], tuple[str, bool]], *, ini_url: str | None, ini
         if ini is not None:  # a stray older database is no matter where the ini says which one is meant
             return ini
         raise
-    chosen = resolve(url, relative_to=Path.cwd())
+    chosen = replace(resolve(url, relative_to=Path.cwd()), is_named=is_explicit)
     if ini is None or ini.is_same(chosen):
         return chosen
     if is_explicit:
