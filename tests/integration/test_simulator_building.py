@@ -268,7 +268,7 @@ async def test_without_rusty_bacnet_the_error_says_what_to_install(monkeypatch):
     with pytest.raises(ConfigurationError, match="rusty-bacnet") as caught:
         async with SimulatedBuilding(port=0):
             pass
-    assert caught.value.hint == "pip install bms-iot[demo]"
+    assert caught.value.hint == "pip install 'bms-iot[demo]'"
 
 
 async def test_nothing_is_left_open_afterwards():

@@ -46,7 +46,7 @@ def test_an_upgrade_killed_at_a_statement_happened_or_did_not_and_the_next_one_e
     assert killed.after, "no kill came after the commit"
 
 
-@pytest.mark.skipif(not chaos.IS_FULL, reason="BMS_CHAOS_LEVEL=nightly kills each single step as well")
+@pytest.mark.nightly
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("start", STEPS, ids=str)
 def test_a_single_step_killed_at_any_statement_happened_or_did_not(start: Start, upgrades: Upgrader, memory: Path) -> None:
