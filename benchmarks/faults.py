@@ -6,6 +6,7 @@ The seed is printed in the table; BMS_CHAOS_SEED repeats it. A half state stops 
 import os
 import platform
 import sqlite3
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ def main(*, record: bool) -> None:
     whole = starts.to_head(FIXTURES)
     steps = [step for start in starts.to_head(STEPPED) for step in starts.single_steps(start.fixture, start.journal)]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        results = list(pool.map(_try, [*whole, *steps]))
+        results = list(pool.map(_try, [*steps, *whole]))
     figures = {"seed": str(chaos.SEED), "SQLite": f"{sqlite3.sqlite_version}, {platform.system()}"}
     figures["databases upgraded to head"] = ", ".join(FIXTURES)
     for journal in JOURNALS:
@@ -52,6 +53,7 @@ def main(*, record: bool) -> None:
 def _try(start: Start) -> Result:
     with chaos.directory() as directory, upgrader(directory / "scratch") as running:
         killed = kill_upgrades(start, running, directory / "kills", every_statement, chaos.chance(start))
+        sys.stderr.write(f"{start}: {killed.kills} kills\n")
         if start.target != "head":
             return Result(start=start, killed=killed, cuts=None)
         random = chaos.chance(start)

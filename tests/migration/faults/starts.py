@@ -45,6 +45,8 @@ class Start:
         if self.revision is not None:
             done = upgrader.run(path, "upgrade", self.revision)
             assert done.status == 0, done.output
+            for snapshot in directory.glob("*.snapshot"):  # of what leads to the start, not of what starts there
+                snapshot.unlink()
         if self.journal == "wal":
             with closing(sqlite3.connect(path)) as connection:
                 connection.execute("PRAGMA journal_mode=WAL")
