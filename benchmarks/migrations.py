@@ -29,7 +29,7 @@ from tests.migration.faults.starts import JOURNALS
 from tests.migration.faults.upgrading import ROOT, environment, upgrader
 
 from benchmarks.record import publish, table
-from bms_iot.schema import gate
+from bms_iot.database import gate
 
 ROWS = int(os.environ.get("BMS_BENCH_ROWS", "100000"))
 SEED = 3

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bms_iot import __version__
 from bms_iot.bacnet import BacnetNetwork
+from bms_iot.database import gate, postgresql, target
 from bms_iot.domain.configuration import Deployment, Reader
 from bms_iot.domain.ports import Clock, ControllerNetwork
 from bms_iot.domain.schedule import Pace
@@ -34,7 +35,6 @@ from bms_iot.mqtt.client import MqttBroker
 from bms_iot.mqtt.payload import encode_status
 from bms_iot.mqtt.tls import Tls
 from bms_iot.mqtt.topics import Topics
-from bms_iot.schema import gate, postgresql, target
 from bms_iot.settings import BacnetSettings, MqttSettings, Settings
 from bms_iot.storage.boot_floor import BootFloor
 from bms_iot.storage.configuration import load_configuration, load_deployment, load_readers, next_boot, save_deployment

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bms_iot.schema import commands, manifest
+from bms_iot.database import manifest
+from bms_iot.schema import commands
 from tests.migration.planting import Orchard
 
 LEGACY = Path(__file__).parent / "legacy"

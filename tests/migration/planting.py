@@ -3,7 +3,7 @@
 import textwrap
 from pathlib import Path
 
-from bms_iot.schema import manifest
+from bms_iot.database import manifest
 
 TEMPLATE = """
 import sqlalchemy as sa

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
+from bms_iot.database import connection, gate, lock, snapshot
 from bms_iot.errors import DatabaseCorrupt, DatabaseLocked, SchemaError, SchemaNewer
-from bms_iot.schema import connection, gate, lock, snapshot
 from tests.migration.conftest import Alembic, load_legacy, upgrade
 
 HEAD = "d94e60a7b318"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bms_iot.schema import manifest
+from bms_iot.database import manifest
 from tests.migration.checkout import Checkout
 from tests.migration.conftest import load_legacy
 from tests.migration.shape import shape

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from bms_iot.database import manifest, snapshot
 from bms_iot.errors import DatabaseCorrupt, SchemaDrift, UnknownShape
-from bms_iot.schema import manifest, snapshot
 from tests.migration.conftest import load_legacy, upgrade, url
 
 Verb = Callable[..., "subprocess.CompletedProcess[str]"]

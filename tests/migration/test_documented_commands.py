@@ -14,7 +14,7 @@ import pytest
 from bms_iot import errors
 from bms_iot.authoring.lint import Linter
 from bms_iot.authoring.rules import RULES
-from bms_iot.schema import manifest
+from bms_iot.database import manifest
 from tests.migration.checkout import Checkout
 from tests.migration.conftest import ROOT, load_legacy
 

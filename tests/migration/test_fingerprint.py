@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from bms_iot import models
-from bms_iot.schema import fingerprint, manifest
+from bms_iot.database import fingerprint, manifest
 from tests.migration.conftest import load_legacy, upgrade
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from bms_iot.authoring import release
+from bms_iot.database import gate, manifest
 from bms_iot.errors import DatabaseCorrupt, SchemaBehind, SchemaNewer
-from bms_iot.schema import gate, manifest
 from tests.migration.conftest import Alembic, load_legacy, upgrade
 
 
@@ -135,13 +136,13 @@ def test_reading_sees_what_the_application_has_just_written(path: Path, alembic:
 
 
 def test_the_gate_needs_neither_alembic_nor_sqlalchemy() -> None:
-    code = "import sys; from bms_iot.schema import gate; sys.exit(not {'alembic', 'sqlalchemy'}.isdisjoint(sys.modules))"
+    code = "import sys; from bms_iot.database import gate; sys.exit(not {'alembic', 'sqlalchemy'}.isdisjoint(sys.modules))"
 
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=30).returncode == 0
 
 
 def test_the_manifest_is_true() -> None:
-    assert manifest.load() == manifest.compute(), "after a new revision: python -m bms_iot.authoring release"
+    assert manifest.load() == release.computed(), "after a new revision: python -m bms_iot.authoring release"
 
 
 def test_an_edited_revision_is_not_what_the_manifest_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +152,7 @@ def test_an_edited_revision_is_not_what_the_manifest_says(tmp_path: Path, monkey
     file.write_bytes(file.read_bytes() + b"\n")
     monkeypatch.setattr(manifest, "MIGRATIONS", copy)
 
-    assert manifest.compute() != manifest.load()
+    assert release.computed() != manifest.load()
 
 
 def test_the_history_is_the_order_of_the_file_names() -> None:

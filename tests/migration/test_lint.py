@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from bms_iot.authoring.lint import Finding, Linter
 from bms_iot.authoring.rules import RULES
 from bms_iot.cli.root import app
+from bms_iot.database import manifest
 from bms_iot.errors import SchemaError
-from bms_iot.schema import manifest
 from tests.migration.conftest import ROOT
 
 Lint = Callable[[str], list[Finding]]

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from bms_iot.database import gate, inspection
 from bms_iot.errors import SchemaDrift, SchemaError, UnknownShape
-from bms_iot.schema import commands, gate
+from bms_iot.schema import commands
 from tests.migration.conftest import LEGACY, Alembic, load_legacy, upgrade, url
 from tests.migration.shape import shape
 
@@ -35,7 +36,7 @@ def create(path: Path, name: str, change_sql: list[tuple[str, str]]) -> Path:
 def runs(path: Path) -> list[tuple[str, str | None, str | None]]:
     return [
         (entry["kind"], entry["from_revision"], entry["to_revision"])
-        for entry in commands.history(url(path))
+        for entry in inspection.history(url(path))
         if entry["to_revision"]
     ]
 
@@ -220,7 +221,7 @@ def test_drift_can_be_allowed_and_the_ledger_says_so(path: Path, alembic: Alembi
     result = alembic("-x", "allow-drift=yes", "upgrade", "f0a65dd2e313")
 
     assert result.returncode == 0, result.stderr
-    entry = commands.history(url(path))[0]
+    entry = inspection.history(url(path))[0]
     assert entry["detail"]["overlooked"] == ["column colour of controller_points is not part of the schema"]
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from bms_iot.database import gate, manifest, snapshot, space
 from bms_iot.errors import DatabaseCorrupt, NoSpace, RevisionEdited, SchemaError, SchemaNewer
-from bms_iot.schema import commands, gate, manifest, preflight, snapshot
+from bms_iot.schema import commands
 from tests.migration.conftest import ROOT, Alembic, load_legacy, upgrade, url
 from tests.migration.planting import Orchard
 
@@ -153,7 +154,7 @@ def test_a_disk_that_fills_up_during_the_upgrade_leaves_the_file_as_it_was(
     small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = load_legacy(small_disk / "bms_bacnet.db", "at_f0a65dd2e313")
-    monkeypatch.setattr(preflight, "refuse_without_space", lambda _: None)
+    monkeypatch.setattr(space, "refuse_without", lambda *_: None)
     (small_disk / "ballast").write_bytes(b"\0" * (shutil.disk_usage(small_disk).free - 16384))
     before = sums(path)
 

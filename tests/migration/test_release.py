@@ -5,8 +5,8 @@ import pytest
 from alembic.script import ScriptDirectory
 
 from bms_iot.authoring import release
+from bms_iot.database import manifest
 from bms_iot.errors import RevisionEdited
-from bms_iot.schema import manifest
 from tests.migration.checkout import Checkout
 
 SEAL = "python -m bms_iot.authoring release"

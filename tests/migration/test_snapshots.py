@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from bms_iot.database import gate, manifest, snapshot
 from bms_iot.errors import DatabaseCorrupt, DatabaseLocked, SchemaError
-from bms_iot.schema import commands, gate, manifest, snapshot
+from bms_iot.schema import commands
 from tests.migration.conftest import load_legacy, upgrade, url
 from tests.migration.planting import Orchard
 

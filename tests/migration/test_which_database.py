@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from bms_iot.database import gate, target
 from bms_iot.errors import ConfigurationError
-from bms_iot.schema import gate, target
 from tests.migration.conftest import ROOT, Alembic, url
 
 

@@ -8,5 +8,6 @@ kinds         column types, and what a change of type loses
 parsed        a revision as its source says it
 rules         what a revision must not do, by code: rules_of_rows, rules_of_databases
 lint          the linter: files in, findings out
+printing      `--sql`: prints what revisions do instead of doing it
 release       seals the revisions of a release: manifest and golden schemas
 """

@@ -24,7 +24,7 @@ from sqlalchemy.sql.schema import SchemaItem
 from sqlmodel.sql.sqltypes import AutoString
 
 from bms_iot.authoring import facts, postgresql, shaping
-from bms_iot.schema import ledger, target
+from bms_iot.database import ledger, target
 
 
 def options() -> dict[str, Any]:

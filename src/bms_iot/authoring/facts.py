@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-from bms_iot.schema import connection, ledger, rehearsal
+from bms_iot.database import connection, ledger
+from bms_iot.schema import rehearsal
 
 _NOT_OURS = {"alembic_version", ledger.NAME}
 _GENERATED = (2, 3)
@@ -40,7 +41,7 @@ def at(script: ScriptDirectory, revision: str | None) -> Facts:
     if revision is None:
         return Facts()
     with connection.in_memory() as memory, memory.begin():
-        rehearsal.build(memory, script, revision, "")
+        rehearsal.build(memory, script, revision)
         return read(memory)
 
 

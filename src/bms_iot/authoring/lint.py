@@ -23,8 +23,8 @@ from bms_iot.authoring import facts
 from bms_iot.authoring.calls import calls_of
 from bms_iot.authoring.parsed import Found, Revision
 from bms_iot.authoring.rules import RULES
+from bms_iot.database import manifest
 from bms_iot.errors import SchemaError
-from bms_iot.schema import manifest
 
 _ALLOW = re.compile(r"#\s*lint:\s*allow\s+(\S+)[ \t]*(.*)")
 

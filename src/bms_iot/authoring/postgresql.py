@@ -2,10 +2,10 @@
 
 from sqlalchemy import Connection, MetaData
 
+from bms_iot.database import fingerprint, postgresql
+from bms_iot.database.fingerprint import Fingerprint
+from bms_iot.database.target import Target
 from bms_iot.errors import SchemaDrift
-from bms_iot.schema import fingerprint, postgresql
-from bms_iot.schema.fingerprint import Fingerprint
-from bms_iot.schema.target import Target
 
 
 def take(connection: Connection) -> Fingerprint:

@@ -7,8 +7,9 @@ from pathlib import Path
 from alembic.script import ScriptDirectory
 
 from bms_iot import __version__
+from bms_iot.database import connection, fingerprint, manifest
 from bms_iot.errors import RevisionEdited
-from bms_iot.schema import connection, fingerprint, manifest, rehearsal
+from bms_iot.schema import rehearsal
 
 GOLDEN = manifest.MIGRATIONS / "golden"
 
@@ -33,10 +34,18 @@ def golden_file(revision: str) -> Path:
 def golden(script: ScriptDirectory, revision: str) -> str:
     """The fingerprint of SQLite's schema at a revision, as JSON, by running the revisions on an empty database in memory."""
     with connection.in_memory() as memory, memory.begin():
-        rehearsal.build(memory, script, revision, __version__)
+        rehearsal.build(memory, script, revision)
         driver = memory.connection.driver_connection
         assert driver is not None
         return json.dumps(fingerprint.take(driver), indent=1, sort_keys=True) + "\n"
+
+
+def computed() -> tuple[manifest.Revision, ...]:
+    """The revisions as the files in `versions/` have them now, oldest first."""
+    scripts = reversed(list(ScriptDirectory(manifest.MIGRATIONS).walk_revisions()))
+    return tuple(
+        manifest.Revision(revision=s.revision, file=Path(s.path).name, sha256=manifest.sha256(Path(s.path))) for s in scripts
+    )
 
 
 def write_manifest() -> None:
@@ -46,7 +55,7 @@ def write_manifest() -> None:
     """
     sealed = {entry.revision: entry for entry in manifest.load()}
     entries = []
-    for entry in manifest.compute():
+    for entry in computed():
         before = sealed.pop(entry.revision, None)
         release = before.release if before else __version__
         if before and before != entry and release != __version__:

@@ -42,9 +42,9 @@ def adopt(allow_drift: AllowDrift = False, as_json: AsJson = False) -> None:
 @app.command()
 def status(as_json: AsJson = False) -> None:
     """Show where the database is and what waits. Changes nothing."""
-    from bms_iot.schema import commands
+    from bms_iot.database import inspection
 
-    found = dataclasses.asdict(commands.status(_url()))
+    found = dataclasses.asdict(inspection.status(_url()))
     last = found["last_run"]
     _show(
         found,
@@ -98,10 +98,10 @@ def plan(
 @app.command()
 def verify(as_json: AsJson = False) -> None:
     """Check file, rows and schema against what was released. Changes nothing."""
+    from bms_iot.database import inspection
     from bms_iot.errors import SchemaDrift
-    from bms_iot.schema import commands
 
-    problems = commands.verify(_url())
+    problems = inspection.verify(_url())
     if as_json:
         typer.echo(json.dumps({"problems": problems}))
     if problems:
@@ -117,9 +117,9 @@ def backup(
 ) -> None:
     """Copy the database, also while the gateway writes."""
     from bms_iot.cli.progress import Progress
-    from bms_iot.schema import commands, gate, lock, snapshot
+    from bms_iot.database import gate, inspection, lock, snapshot
 
-    path = commands.file_of(_url())
+    path = inspection.file_of(_url())
     with lock.exclusive(path, wait_seconds=lock.WAIT_SECONDS):
         made = snapshot.take(path, gate.inspect(path).revision, to=to and to.resolve(), on_progress=Progress())
     _show({"snapshot": str(made)}, as_json, {"snapshot": made})
@@ -131,9 +131,9 @@ def restore(
 ) -> None:
     """Put a snapshot in the place of the database. Stop the gateway first."""
     from bms_iot.bootstrap import only_one
+    from bms_iot.database import snapshot as snapshots
+    from bms_iot.database import target
     from bms_iot.errors import SchemaError
-    from bms_iot.schema import snapshot as snapshots
-    from bms_iot.schema import target
     from bms_iot.settings import load_settings
 
     chosen = target.resolve(_url(), relative_to=Path.cwd())
@@ -147,9 +147,9 @@ def restore(
 @app.command()
 def history(as_json: AsJson = False) -> None:
     """Show what was done to this database. Changes nothing."""
-    from bms_iot.schema import commands
+    from bms_iot.database import inspection
 
-    entries = commands.history(_url())
+    entries = inspection.history(_url())
     if as_json:
         typer.echo(json.dumps(entries, default=str))
         return
@@ -166,9 +166,9 @@ def _url() -> str:
 
 
 def _say_where_it_is(as_json: bool) -> None:
-    from bms_iot.schema import commands
+    from bms_iot.database import inspection
 
-    status = commands.status(_url())
+    status = inspection.status(_url())
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(status), default=str))
     typer.echo(f"{status.database} is at {status.revision} ({status.state})", err=True)

@@ -13,7 +13,7 @@ from alembic.runtime.migration import MigrationInfo
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-from bms_iot.schema import connection, fingerprint, ledger
+from bms_iot.database import connection, fingerprint, ledger
 from bms_iot.schema.run import Run
 
 Work = Callable[[Any, Any], Iterable[Any]]
@@ -44,20 +44,15 @@ def is_additive(statements: Iterable[str]) -> bool:
     return all(_ADDS.match(statement) for statement in statements)
 
 
-def build(
-    memory: Connection, script: ScriptDirectory, work: str | Work, release: str, on_step: Callable[[MigrationInfo], object] = id
-) -> None:
+def build(memory: Connection, script: ScriptDirectory, work: str | Work, on_step: Callable[[MigrationInfo], object] = id) -> None:
     """Run the steps of `work`, or the upgrade to that revision, on a database in memory."""
     ledger.ensure(memory)
 
     def upgrade(current: Any, _context: MigrationContext) -> Any:
         return script._upgrade_revs(str(work), current)  # what alembic.command.upgrade calls; there is no public way
 
-    def applied(step: MigrationInfo, **_: Any) -> None:
-        on_step(step)
-
-    run = Run(memory, release=release, rehearsing=False, allow_loss=True)
-    options = {"fn": work if callable(work) else upgrade, "script": script, "run": run, "on_version_apply": (applied,)}
+    options: dict[str, Any] = {"fn": work if callable(work) else upgrade, "script": script, "run": Run(memory, allow_loss=True)}
+    options["on_version_apply"] = (lambda step, **_: on_step(step),)
     with _silence():
         migration = MigrationContext.configure(memory, opts=options)
         with Operations.context(migration):
@@ -80,7 +75,7 @@ def _silence() -> Iterator[None]:
         log.disabled = was
 
 
-def shapes(script: ScriptDirectory, release: str) -> tuple[Shape, ...]:
+def shapes(script: ScriptDirectory) -> tuple[Shape, ...]:
     """The tables at every revision, oldest first."""
     found: list[Shape] = []
     recorded: list[str] = []
@@ -89,16 +84,10 @@ def shapes(script: ScriptDirectory, release: str) -> tuple[Shape, ...]:
         additive = is_additive(recorded) and all(shape.is_additive for shape in found[-1:])
         raw = connection.driver(memory)
         statements = dict(raw.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall())
-        found.append(
-            Shape(
-                revision=str(step.up_revision_id),
-                fingerprint=fingerprint.take(raw),
-                statements=statements,
-                is_additive=additive,
-            )
-        )
+        revision, tables = str(step.up_revision_id), fingerprint.take(raw)
+        found.append(Shape(revision=revision, fingerprint=tables, statements=statements, is_additive=additive))
         recorded.clear()
 
     with connection.in_memory(recorded.append) as memory, memory.begin():
-        build(memory, script, "head", release, look)
+        build(memory, script, "head", look)
     return tuple(found)

@@ -6,9 +6,11 @@ from typing import Any
 from alembic import op
 from sqlalchemy import Connection, text
 
+from bms_iot.database import ledger
 from bms_iot.errors import SchemaError
-from bms_iot.schema import ledger
 
+Progress = Callable[[int, int, str], None]
+"""Is told what is done, how much there is in all, and of what."""
 REFUSAL = "bms_refusal"
 """A temporary table of the printed SQL: what is in it at the end undoes everything."""
 
@@ -20,19 +22,17 @@ class Run:
         self,
         connection: Connection | None,
         *,
-        release: str,
         rehearsing: bool = False,
         allow_loss: bool = False,
-        on_progress: Callable[[int, int, str], None] | None = None,
+        on_progress: Progress | None = None,
     ) -> None:
-        self._connection, self._release = connection, release
-        self._on_progress = on_progress
+        self._connection, self._on_progress = connection, on_progress
         self.rehearsing, self.is_loss_allowed = rehearsing, allow_loss
 
     def record(self, kind: str, **detail: Any) -> None:
         """Put an entry into the ledger; `detail` must be JSON."""
         if self._connection is not None:
-            ledger.append(self._connection, kind, detail, release=self._release)
+            ledger.append(self._connection, kind, detail)
 
     def last(self, kind: str) -> dict[str, Any] | None:
         """The newest entry of that kind in the ledger, from this or an earlier run; None when there is none."""

@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from bms_iot.database.fingerprint import Fingerprint, Things, differences, without
 from bms_iot.errors import SchemaDrift, UnknownShape
-from bms_iot.schema.fingerprint import Fingerprint, Things, differences, without
 from bms_iot.schema.rehearsal import Shape
 
 FORCE = "to go on all the same: bms-iot db upgrade --allow-drift, or alembic -x allow-drift=yes upgrade head"

@@ -7,9 +7,9 @@ from typing import Any
 
 from sqlalchemy import Connection, event, inspect
 
+from bms_iot.database import connection as opening
+from bms_iot.database import fingerprint, postgresql
 from bms_iot.errors import SchemaDrift, SchemaError
-from bms_iot.schema import connection as opening
-from bms_iot.schema import fingerprint, postgresql
 from bms_iot.schema.preflight import Plan
 
 _DROP = re.compile(r"\s*DROP\s+(?:INDEX|TRIGGER|VIEW)\s+(?:IF\s+EXISTS\s+)?[\"\[`]?([^\s;\"\]`]+)", re.IGNORECASE)
@@ -69,8 +69,7 @@ def check(connection: Connection, before: Census, declared: Declared, plan: Plan
             raise SchemaError(
                 "a revision ended the transaction by itself; the database may be half migrated", hint="bms-iot db restore"
             )
-        broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
-        problems += [f"row {row[1]} of {row[0]} refers to no row of {row[2]}" for row in broken[:5]]
+        problems += opening.broken_references(connection)
     if problems:
         raise SchemaError(f"the migration was rolled back, since {'; '.join(problems)}")
     if plan and (drift := plan.drift(after.objects)) and not plan.finding.differences:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bms_iot.schema.ledger import TABLE
+from bms_iot.database.ledger import TABLE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

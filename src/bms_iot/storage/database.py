@@ -14,8 +14,8 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from bms_iot.database.postgresql import LOCK
 from bms_iot.errors import DatabaseLocked, StorageError
-from bms_iot.schema.postgresql import LOCK
 
 log = structlog.get_logger()
 P = ParamSpec("P")

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from bms_iot import models
-from bms_iot.schema import ledger, postgresql, target
+from bms_iot.database import ledger, postgresql, target
 from bms_iot.storage import compact
 
 Contents = dict[str, list[dict[str, Any]]]

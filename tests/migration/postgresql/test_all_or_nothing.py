@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from bms_iot.database import inspection, manifest, postgresql
 from bms_iot.errors import DatabaseLocked, SchemaError, SchemaNewer
-from bms_iot.schema import commands, manifest, postgresql
+from bms_iot.schema import commands
 from tests.migration.conftest import load_legacy
 from tests.migration.postgresql.contents import fill, resolved
 from tests.migration.postgresql.server import Server
@@ -50,7 +51,7 @@ def test_a_fault_in_mid_run_leaves_the_database_as_it_was(server: Server, field:
         assert dump(server, field) == before, all_of_them[number]
 
     commands.upgrade(field)
-    assert commands.status(field).state == "head"
+    assert inspection.status(field).state == "head"
 
 
 def test_a_killed_upgrade_leaves_the_database_as_it_was(server: Server, field: str) -> None:
@@ -62,7 +63,7 @@ def test_a_killed_upgrade_leaves_the_database_as_it_was(server: Server, field: s
     assert killed.returncode == -9
     assert dump(server, field) == before
     commands.upgrade(field)
-    assert commands.status(field).state == "head"
+    assert inspection.status(field).state == "head"
 
 
 def test_an_upgrade_at_head_changes_nothing(server: Server, field: str) -> None:
@@ -115,7 +116,7 @@ def test_a_newer_database_is_refused_and_left_alone(server: Server, url: str) ->
         commands.upgrade(url)
 
     assert dump(server, url) == before
-    assert commands.status(url).state == "newer"
+    assert inspection.status(url).state == "newer"
 
 
 def test_values_that_a_downgrade_would_lose_stop_it(server: Server, field: str) -> None:

@@ -1,10 +1,13 @@
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from bms_iot.schema import commands, manifest
+from bms_iot.database import inspection, manifest
+from bms_iot.errors import SchemaError
+from bms_iot.schema import commands
 from tests.migration.conftest import Alembic, load_legacy
 from tests.migration.postgresql.contents import fill
 from tests.migration.postgresql.server import Server
@@ -31,14 +34,24 @@ def test_alembics_own_verbs_work(url: str, alembic: Alembic) -> None:
 
 
 def test_our_own_verbs_say_where_it_stands_and_never_the_password(server: Server, url: str) -> None:
-    shown = commands.status(url.replace("bms@", "bms:secret@"))
+    shown = inspection.status(url.replace("bms@", "bms:secret@"))
     assert (shown.state, shown.revision) == ("unstamped", None)
     assert "secret" not in shown.database
 
     commands.upgrade(url, FIELD)
-    assert commands.status(url).pending[-1] == manifest.head()
+    assert inspection.status(url).pending[-1] == manifest.head()
     commands.upgrade(url)
-    assert commands.status(url).state == "head"
+    assert inspection.status(url).state == "head"
+
+
+@pytest.mark.parametrize("verb", [commands.plan, commands.adopt])
+def test_what_only_a_file_has_is_refused_and_upgrades_nothing(url: str, verb: Callable[[str], object]) -> None:
+    commands.upgrade(url, FIELD)
+
+    with pytest.raises(SchemaError, match="is no file"):
+        verb(url)
+
+    assert inspection.status(url).revision == FIELD
 
 
 @pytest.mark.parametrize("verb", ["current", "history -i", "check", "heads", "show head"])
@@ -76,7 +89,7 @@ def test_printed_sql_makes_the_schema_of_an_upgrade(server: Server, url: str, al
     other = server.new()
     commands.upgrade(other)
     assert schema(url) == schema(other)
-    assert commands.status(url).state == "head"
+    assert inspection.status(url).state == "head"
 
 
 def test_a_downgrade_prints_as_well(server: Server, url: str, alembic: Alembic) -> None:
@@ -87,7 +100,7 @@ def test_a_downgrade_prints_as_well(server: Server, url: str, alembic: Alembic) 
     other = server.new()
     commands.upgrade(other, FIELD)
     assert schema(url) == schema(other)
-    assert commands.status(url).revision == FIELD
+    assert inspection.status(url).revision == FIELD
 
 
 @pytest.mark.parametrize("options", [(), ("-v", "ON_ERROR_STOP=0")])

@@ -12,11 +12,12 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from bms_iot.bootstrap import check_schema, open_gateway
+from bms_iot.database import manifest
+from bms_iot.database.postgresql import LOCK
 from bms_iot.domain.points import DeviceAddress, ObjectType
 from bms_iot.domain.readings import Quality, Reading
 from bms_iot.errors import DatabaseLocked, SchemaBehind, StorageError
-from bms_iot.schema import commands, manifest
-from bms_iot.schema.postgresql import LOCK
+from bms_iot.schema import commands
 from bms_iot.settings import load_settings
 from bms_iot.storage.configuration import load_configuration, next_boot, prune, save_configuration, save_deployment
 from bms_iot.storage.database import Database, open_database

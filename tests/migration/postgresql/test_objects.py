@@ -5,8 +5,9 @@ import sqlalchemy as sa
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 
+from bms_iot.database import postgresql
 from bms_iot.errors import SchemaError
-from bms_iot.schema import postgresql, verify
+from bms_iot.schema import verify
 from tests.migration.postgresql.contents import resolved
 
 SCHEMA = """

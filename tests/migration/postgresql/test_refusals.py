@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from bms_iot.database import inspection
 from bms_iot.errors import ConfigurationError, SchemaError
 from bms_iot.schema import commands
 from tests.migration.conftest import Alembic
@@ -59,14 +60,14 @@ def test_the_right_password_is_taken_and_never_shown(
     results = [alembic("upgrade", "head"), alembic("current"), alembic("downgrade", "-99")]
 
     assert [result.returncode for result in results][:2] == [0, 0]
-    shown = "".join(result.stdout + result.stderr for result in results) + str(commands.status(url)) + "".join(capfd.readouterr())
+    shown = "".join(result.stdout + result.stderr for result in results) + str(inspection.status(url)) + "".join(capfd.readouterr())
     assert PASSWORD not in shown
 
 
 @pytest.mark.parametrize("bad", ["postgresql//bms:secret@127.0.0.1/site", "postgresql://bms:secret@127.0.0.1/site?sslmode=require"])
 def test_a_url_that_cannot_be_used_is_refused_without_its_password(bad: str) -> None:
     with pytest.raises(ConfigurationError) as refusal:
-        commands.status(bad)
+        inspection.status(bad)
 
     assert "secret" not in f"{refusal.value}{refusal.value.hint}"
 
@@ -81,7 +82,7 @@ def test_without_asyncpg_the_command_that_installs_it_is_named(url: str, monkeyp
 
 
 def test_a_connection_lost_in_mid_run_is_said_so(server: Server, url: str, path: Path) -> None:
-    from bms_iot.schema import postgresql
+    from bms_iot.database import postgresql
     from tests.migration.postgresql.contents import resolved
 
     with pytest.raises(SchemaError, match="cannot be reached"):

@@ -5,9 +5,10 @@ import sqlalchemy as sa
 
 from bms_iot import models
 from bms_iot.authoring import postgresql
+from bms_iot.database import fingerprint
+from bms_iot.database import postgresql as server_side
 from bms_iot.errors import SchemaDrift
-from bms_iot.schema import commands, fingerprint
-from bms_iot.schema import postgresql as server_side
+from bms_iot.schema import commands
 from tests.migration.conftest import Alembic
 from tests.migration.postgresql.contents import resolved
 

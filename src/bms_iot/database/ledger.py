@@ -1,12 +1,9 @@
 """`schema_ledger`: what was done to this database, written in the transaction that did it. The machine owns the table."""
 
 import json
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from alembic.runtime.migration import MigrationInfo
-from alembic.script import ScriptDirectory
 from sqlalchemy import (
     JSON,
     Column,
@@ -23,6 +20,8 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.schema import CreateTable
+
+from bms_iot import __version__
 
 NAME = "schema_ledger"
 
@@ -61,42 +60,17 @@ def ensure(connection: Connection) -> None:
 
 
 def append(
-    connection: Connection,
-    kind: str,
-    detail: dict[str, Any],
-    *,
-    release: str,
-    from_revision: str | None = None,
-    to_revision: str | None = None,
+    connection: Connection, kind: str, detail: dict[str, Any], *, from_revision: str | None = None, to_revision: str | None = None
 ) -> None:
     values = {
         "at": datetime.now(UTC).replace(tzinfo=None),
         "kind": kind,
         "from_revision": from_revision,
         "to_revision": to_revision,
-        "release": release,
+        "release": __version__,
         "detail": detail,
     }
     connection.execute(insert(TABLE).values(values))
-
-
-def conclude(connection: Connection, script: ScriptDirectory, steps: Sequence[MigrationInfo], *, release: str) -> None:
-    """The entry of a whole run of at least one step. `compat_floor` is the oldest revision whose release may run from now on."""
-    kind = "stamp" if steps[0].is_stamp else "upgrade" if steps[0].is_upgrade else "downgrade"
-    before, after = _one(steps[0].source_revision_ids), _one(steps[-1].destination_revision_ids)
-    floors = (getattr(revision.module, "compat_floor", None) for revision in script.iterate_revisions(after, "base"))
-    append(
-        connection,
-        kind,
-        {"compat_floor": next(filter(None, floors), None)},
-        release=release,
-        from_revision=before,
-        to_revision=after,
-    )
-
-
-def _one(revisions: Sequence[str]) -> str | None:
-    return revisions[0] if revisions else None
 
 
 def last(connection: Connection, kind: str) -> dict[str, Any] | None:

@@ -9,9 +9,9 @@ from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bms_iot.database import lock
+from bms_iot.database.readonly import open_readonly, uri
 from bms_iot.errors import DatabaseCorrupt, DatabaseLocked, NoSpace, SchemaError
-from bms_iot.schema import lock
-from bms_iot.schema.readonly import open_readonly, uri
 
 KEPT = 3
 _SUFFIX = "snapshot"

@@ -22,6 +22,21 @@ class Target:
         """Whether both are one database, by whatever driver."""
         return self.path == other.path if self.path else self.url == other.url
 
+    def ensure_directory(self) -> None:
+        """Make our own data directory for a file; one that somebody named must be there: a misspelt one would start empty.
+
+        Raises ConfigurationError.
+        """
+        if self.path is None or self.path.parent.is_dir():
+            return
+        directory = self.path.parent
+        if self.is_named:
+            raise ConfigurationError(f"there is no directory {directory}", hint=f"mkdir -p {directory}, or name another database")
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(f"{directory} cannot be made: {error.strerror}", hint="set BMS_DATA_DIRECTORY") from error
+
     def __str__(self) -> str:
         return str(self.path) if self.path else self.url.render_as_string(hide_password=True)
 

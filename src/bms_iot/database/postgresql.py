@@ -10,9 +10,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from bms_iot.database import gate, ledger
+from bms_iot.database.target import Target
 from bms_iot.errors import ConfigurationError, DatabaseLocked, NoSpace, SchemaError
-from bms_iot.schema import gate, ledger
-from bms_iot.schema.target import Target
 
 T = TypeVar("T")
 LOCK = "SELECT pg_advisory_xact_lock(7092458351077485428)"

@@ -7,9 +7,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from bms_iot.database import manifest, snapshot
+from bms_iot.database.readonly import open_readonly
 from bms_iot.errors import DatabaseCorrupt, DatabaseLocked, SchemaBehind, SchemaNewer
-from bms_iot.schema import manifest, snapshot
-from bms_iot.schema.readonly import open_readonly
 
 UPGRADE = "bms-iot db upgrade"
 _TIMEOUT_SECONDS = 5.0

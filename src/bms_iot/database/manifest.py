@@ -34,22 +34,11 @@ def head() -> str:
     return load()[-1].revision
 
 
-def compute() -> tuple[Revision, ...]:
-    """The revisions as the files in `versions/` have them now, oldest first."""
-    from alembic.config import Config  # noqa: PLC0415  the gate must not pay for Alembic
-    from alembic.script import ScriptDirectory  # noqa: PLC0415
-
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    scripts = reversed(list(ScriptDirectory.from_config(config).walk_revisions()))
-    return tuple(Revision(revision=s.revision, file=Path(s.path).name, sha256=_sha256(Path(s.path))) for s in scripts)
-
-
 def refuse_edited(directory: Path) -> None:
     """Raises RevisionEdited for a file of `directory`/versions that is not, or no longer, what was released."""
     for entry in load(directory / FILE.name):
         file = directory / "versions" / entry.file
-        if not file.is_file() or _sha256(file) != entry.sha256:
+        if not file.is_file() or sha256(file) != entry.sha256:
             what = "is not what was released" if file.is_file() else "is missing"
             raise RevisionEdited(
                 f"revision {entry.revision}, {entry.file}, {what}; nothing was changed", hint="install this release anew"
@@ -62,5 +51,5 @@ def golden(directory: Path, revision: str | None) -> dict[str, dict[str, str]]:
     return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()

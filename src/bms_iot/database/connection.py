@@ -10,9 +10,9 @@ from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
+from bms_iot.database import snapshot
+from bms_iot.database.readonly import open_readonly, uri
 from bms_iot.errors import DatabaseCorrupt, DatabaseLocked, NoSpace, SchemaError
-from bms_iot.schema import snapshot
-from bms_iot.schema.readonly import open_readonly, uri
 
 BUSY_SECONDS = 30.0
 MEMORY = Path(":memory:")
@@ -66,6 +66,12 @@ def driver(opened: Connection) -> sqlite3.Connection:
     raw = opened.connection.driver_connection
     assert isinstance(raw, sqlite3.Connection)
     return raw
+
+
+def broken_references(opened: Connection) -> list[str]:
+    """In sentences, the first few rows that refer to no row."""
+    broken = opened.exec_driver_sql("PRAGMA foreign_key_check").all()
+    return [f"row {row[1]} of {row[0]} refers to no row of {row[2]}" for row in broken[:5]]
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""`--sql`: run the revisions on an empty schema in memory and print what ran, rebuilds included."""
+"""`--sql`: on SQLite, run the revisions on an empty schema in memory and print what ran, rebuilds included."""
 
 from collections.abc import Iterator
 from typing import Any, TextIO
@@ -7,12 +7,22 @@ from alembic import context
 from alembic.runtime.migration import MigrationInfo
 from alembic.script import ScriptDirectory
 
-from bms_iot.schema import connection, ledger, rehearsal
+from bms_iot.database import connection, ledger
+from bms_iot.schema import rehearsal
 from bms_iot.schema.run import REFUSAL, Run
+from bms_iot.schema.transaction import conclude
 
 
-def print_sqlite(options: dict[str, Any], configure: dict[str, Any], output: TextIO, release: str) -> None:
-    """Print the statements that lead from the command's starting revision to its destination.
+def print_script(dialect: str, options: dict[str, Any], configure: dict[str, Any], output: TextIO) -> None:
+    """Print the statements that lead from the command's starting revision to its destination."""
+    if dialect == "postgresql":
+        _print_postgresql(options, configure)
+    else:
+        _print_sqlite(options, configure, output)
+
+
+def _print_sqlite(options: dict[str, Any], configure: dict[str, Any], output: TextIO) -> None:
+    """What a run in memory did.
 
     The script refuses a database at another revision, and tables whose rows SQL cannot carry over: it then undoes itself in the
     end, also where the shell was not told to stop at the first error.
@@ -29,29 +39,29 @@ def print_sqlite(options: dict[str, Any], configure: dict[str, Any], output: Tex
 
     with connection.in_memory(record) as memory, memory.begin():
         if start is not None:
-            rehearsal.build(memory, script, str(start), release)
+            rehearsal.build(memory, script, str(start))
         memory.exec_driver_sql(f"CREATE TEMP TABLE {REFUSAL} (reason TEXT)")
         is_recording = True
         ledger.ensure(memory)
-        run, steps = Run(memory, release=release, rehearsing=True), list[MigrationInfo]()
+        run, steps = Run(memory, rehearsing=True), list[MigrationInfo]()
         options |= {"as_sql": False, "on_version_apply": (lambda step, **_: steps.append(step),)}
         context.configure(connection=memory, run=run, **{**configure, **options})
         context.run_migrations()
         if steps:
-            ledger.conclude(memory, script, steps, release=release)
+            conclude(memory, script, steps)
         is_recording = False
     for line in _script(recorded, None if start is None else str(start)):
         output.write(f"{line}\n")
 
 
-def print_postgresql(options: dict[str, Any], configure: dict[str, Any], release: str) -> None:
-    """Print the statements as Alembic does: one transaction, which fails on a database at another revision or with such rows.
+def _print_postgresql(options: dict[str, Any], configure: dict[str, Any]) -> None:
+    """As Alembic does: one transaction, which fails on a database at another revision or with such rows.
 
     psql undoes it at COMMIT then, also where it was not told to stop at the first error.
     """
     script: ScriptDirectory = context.script
     start, steps = options.get("starting_rev"), list[MigrationInfo]()
-    run = Run(None, release=release, rehearsing=True)
+    run = Run(None, rehearsing=True)
     collect: Any = lambda step, **_: steps.append(step)  # noqa: E731
     context.configure(dialect_name="postgresql", literal_binds=True, on_version_apply=collect, run=run, **configure)
     with context.begin_transaction():
@@ -62,7 +72,7 @@ def print_postgresql(options: dict[str, Any], configure: dict[str, Any], release
         ledger.ensure(printing)
         context.run_migrations()
         if steps:
-            ledger.conclude(printing, script, steps, release=release)
+            conclude(printing, script, steps)
 
 
 def _script(recorded: list[str], start: str | None) -> Iterator[str]:
