@@ -21,8 +21,11 @@ log = structlog.get_logger()
 P = ParamSpec("P")
 T = TypeVar("T")
 
-SQLITE_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=1000")
-"""With synchronous=NORMAL a power cut takes back acknowledged commits; measured: 1,381 of 1,500 cuts, with FULL none."""
+SQLITE_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=1000", "secure_delete=FAST")
+"""With synchronous=NORMAL a power cut takes back acknowledged commits; measured: 1,381 of 1,500 cuts, with FULL none.
+
+Without secure_delete=FAST a SQLite built to zero what is deleted, as Debian's is, writes every freed page once more.
+"""
 
 
 POSTGRESQL: dict[str, Any] = {
