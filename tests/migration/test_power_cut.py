@@ -104,7 +104,7 @@ def recorded_writer(directory: Path, journal: str, synchronous: str) -> Recorded
 @pytest.mark.parametrize(
     ("journal", "synchronous", "fault"),
     [
-        ("delete", "OFF", ""),  # anything, down to a file that is no database
+        ("delete", "OFF", "."),  # anything, down to a file that is no database
         ("delete", "FULL", "reverted"),
         ("wal", "NORMAL", "reverted"),
     ],
