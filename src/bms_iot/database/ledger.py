@@ -48,7 +48,7 @@ TABLE = Table(
     Column("announced_at", DateTime),
 )
 """`kind` is upgrade, downgrade, stamp, adopt or mend for what was done as a whole, else what a revision reports: fold, move,
-conflict, rekey, boots, unfold.
+conflict, rekey, boots, point_classes, device_profiles, unfold.
 
 `announced_at` is for the application: NULL until it has told the cloud.
 """
