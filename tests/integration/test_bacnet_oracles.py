@@ -19,16 +19,7 @@ from bacpypes3.pdu import PDU, IPv4Address
 from bacpypes3.primitivedata import TagClass, TagList
 
 from bms_iot.bacnet import BacnetNetwork
-from bms_iot.bacnet.apdu import (
-    PropertyError,
-    PropertyReference,
-    PropertyResult,
-    PropertyValues,
-    decode_read_property_ack,
-    decode_read_property_multiple_ack,
-    encode_read_property,
-    encode_read_property_multiple,
-)
+from bms_iot.bacnet.apdu import PropertyError
 from bms_iot.bacnet.client import Client
 from bms_iot.bacnet.codec import (
     BitString,
@@ -41,6 +32,15 @@ from bms_iot.bacnet.codec import (
     decode_all,
 )
 from bms_iot.bacnet.network import Station
+from bms_iot.bacnet.services.reading import (
+    PropertyReference,
+    PropertyResult,
+    PropertyValues,
+    decode_read_property_ack,
+    decode_read_property_multiple_ack,
+    encode_read_property,
+    encode_read_property_multiple,
+)
 from bms_iot.domain.points import Device, DeviceAddress, Point
 from bms_iot.errors import DeviceRefused
 from tests.integration.bacnet_responder import SystemClock, free_port

@@ -12,25 +12,25 @@ from bms_iot.bacnet.apdu import (
     ComplexAck,
     ConfirmedRequest,
     Error,
-    IAm,
     PropertyError,
-    PropertyReference,
-    PropertyResult,
-    PropertyValues,
     Reject,
     SegmentAck,
     SimpleAck,
     UnconfirmedRequest,
-    decode_i_am,
-    decode_read_property_ack,
-    decode_read_property_multiple_ack,
-    encode_read_property,
-    encode_read_property_multiple,
-    encode_who_is,
     invoke_id_of,
     parse_apdu,
 )
 from bms_iot.bacnet.codec import Constructed, ContextValue, DecodeError, Enumerated, ObjectId, RawValue
+from bms_iot.bacnet.services.reading import (
+    PropertyReference,
+    PropertyResult,
+    PropertyValues,
+    decode_read_property_ack,
+    decode_read_property_multiple_ack,
+    encode_read_property,
+    encode_read_property_multiple,
+)
+from bms_iot.bacnet.services.who_is import IAm, decode_i_am, encode_who_is
 
 
 def float32(octets: str) -> float:
@@ -72,17 +72,20 @@ def test_a_request_is_written_as_the_standard_says(request_: bytes, octets: str)
 @pytest.mark.parametrize(
     ("octets", "pdu"),
     [
-        ("00f5010c0c00000005", ConfirmedRequest(invoke_id=1, service=12)),
-        ("0875010002 0c", ConfirmedRequest(invoke_id=1, service=12)),
+        ("00f5010c0c00000005", ConfirmedRequest(invoke_id=1, service=12, parameters=bytes.fromhex("0c00000005"))),
+        ("0875010002 0c", ConfirmedRequest(invoke_id=1, service=12, segmented=True)),
         ("1008", UnconfirmedRequest(service=8, parameters=b"")),
         ("20070f", SimpleAck(invoke_id=7, service=15)),
         ("30010c0c", ComplexAck(invoke_id=1, service=12, parameters=b"\x0c")),
         ("3c0100050caa", ComplexAck(invoke_id=1, service=12, parameters=b"\xaa", segmented=True)),
         ("40010001", SegmentAck(invoke_id=1)),
-        ("50090c9102911f", Error(invoke_id=9, service=12, error=PropertyError(2, 31))),
-        ("50090e0e9102911f0f00", Error(invoke_id=9, service=14, error=PropertyError(2, 31))),
+        ("50090c9102911f", Error(invoke_id=9, service=12, error=PropertyError(2, 31), parameters=bytes.fromhex("9102911f"))),
+        (
+            "50090e0e9102911f0f00",
+            Error(invoke_id=9, service=14, error=PropertyError(2, 31), parameters=bytes.fromhex("0e9102911f0f00")),
+        ),
         ("50090c", Error(invoke_id=9, service=12, error=PropertyError(0, 0))),
-        ("50090c920123", Error(invoke_id=9, service=12, error=PropertyError(0x123, 0))),
+        ("50090c920123", Error(invoke_id=9, service=12, error=PropertyError(0x123, 0), parameters=bytes.fromhex("920123"))),
         ("601909", Reject(invoke_id=25, reason=9)),
         ("710a04", Abort(invoke_id=10, reason=4)),
         ("700a04", Abort(invoke_id=10, reason=4)),

@@ -16,6 +16,7 @@ from bms_iot.bacnet.apdu import (
     INVOKE_ID_AT,
     Abort,
     ComplexAck,
+    ConfirmedRequest,
     Error,
     Reject,
     SegmentAck,
@@ -38,6 +39,8 @@ SEGMENTATION_NOT_SUPPORTED = 4
 Answer: TypeAlias = SimpleAck | ComplexAck | Error | Reject | Abort
 Outcome: TypeAlias = Answer | BacnetError
 Listener: TypeAlias = Callable[[Station, UnconfirmedRequest], None]
+Answerer: TypeAlias = Callable[[Station, ConfirmedRequest], bytes | None]
+"""Gives the APDU that answers a request to us, or None for no answer; it must not raise."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -110,6 +113,7 @@ class Client:
         self._turns: deque[_Peer] = deque()
         """The peers with something waiting, each once, served in turn."""
         self._listeners: set[Listener] = set()
+        self._answerers: dict[int, Answerer] = {}
         self._sweep: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -137,6 +141,15 @@ class Client:
         """Call `listener` with every unconfirmed request that arrives; it must not raise. The result takes it away again."""
         self._listeners.add(listener)
         return lambda: self._listeners.discard(listener)
+
+    def answer(self, service: int, answerer: Answerer) -> Callable[[], None]:
+        """Let `answerer` answer the confirmed requests to us of that service; the result takes it away again."""
+        self._answerers[service] = answerer
+
+        def withdraw() -> None:
+            self._answerers.pop(service, None)
+
+        return withdraw
 
     async def transact(self, station: Station, apdu: bytes, *, tries: int | None = None) -> Answer:
         """Send a confirmed request and wait for its answer, of any kind.
@@ -288,12 +301,24 @@ class Client:
             if packet.intact:
                 for listener in tuple(self._listeners):
                     listener(packet.station, pdu)
-        elif not isinstance(pdu, (SimpleAck, ComplexAck, Error, Reject, Abort)):
-            self.counters.foreign += not isinstance(pdu, SegmentAck)
+        elif isinstance(pdu, ConfirmedRequest):
+            self._serve(packet, pdu)
+        elif isinstance(pdu, SegmentAck):
+            pass
         elif not packet.intact:
             self._fail_malformed(packet)
         else:
             self._match(packet.station, pdu)
+
+    def _serve(self, packet: Packet, request: ConfirmedRequest) -> None:
+        """A request to us, whole and of a service that somebody here answers; all others are counted and get no answer."""
+        answerer = self._answerers.get(request.service)
+        if answerer is None or request.segmented or not packet.intact:
+            self.counters.foreign += 1
+            return
+        self.counters.requests_to_us += 1
+        if (apdu := answerer(packet.station, request)) is not None:
+            self.port.send(frame_unicast(apdu, expecting_reply=False), packet.station.host, packet.station.port)
 
     def _match(self, station: Station, pdu: Answer) -> None:
         transaction = self._awaiting(station, pdu.invoke_id)

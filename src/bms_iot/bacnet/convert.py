@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from bms_iot.bacnet import names
-from bms_iot.bacnet.apdu import WILDCARD_INSTANCE, PropertyReference
 from bms_iot.bacnet.codec import BitString, Date, ObjectId, Time, Value
 from bms_iot.bacnet.optional import OPTIONAL_NUMBERS, NoValue, optional_value
 from bms_iot.bacnet.poller import NOT_ANSWERED, Outcome
+from bms_iot.bacnet.services.reading import PropertyReference
+from bms_iot.bacnet.services.who_is import WILDCARD_INSTANCE
 from bms_iot.bacnet.text import number_text, plain_text
 from bms_iot.domain.points import ObjectType, Point
 from bms_iot.domain.readings import OptionalValue, Quality, Reading, ReadingError, StatusFlag

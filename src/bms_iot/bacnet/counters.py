@@ -23,7 +23,9 @@ class Counters:
     duplicates: int = 0
     """Answers to requests that had been answered."""
     foreign: int = 0
-    """Answers from stations never asked, to another service, and requests to us."""
+    """Answers from stations never asked, to another service, and requests to us that nobody answers."""
+    requests_to_us: int = 0
+    """Confirmed requests that were answered, or left to somebody here: notifications."""
     datagrams: int = 0
     unconfirmed: int = 0
     ignored: int = 0

@@ -6,25 +6,14 @@ from contextlib import suppress
 from datetime import datetime
 
 from bms_iot.bacnet import names
-from bms_iot.bacnet.apdu import (
-    DEVICE_OBJECT,
-    I_AM,
-    SEGMENTATION,
-    WILDCARD_INSTANCE,
-    IAm,
-    PropertyReference,
-    PropertyValues,
-    UnconfirmedRequest,
-    decode_i_am,
-    decode_read_property_ack,
-    encode_read_property,
-    encode_who_is,
-)
+from bms_iot.bacnet.apdu import UnconfirmedRequest
 from bms_iot.bacnet.client import Client
 from bms_iot.bacnet.codec import DecodeError, ObjectId
 from bms_iot.bacnet.network import Station, frame_broadcast, frame_unicast
 from bms_iot.bacnet.poller import Outcome, read_properties
 from bms_iot.bacnet.profile import OBJECT_LIST, OBJECT_NAME, Profile, Profiles
+from bms_iot.bacnet.services.reading import PropertyReference, PropertyValues, decode_read_property_ack, encode_read_property
+from bms_iot.bacnet.services.who_is import DEVICE_OBJECT, I_AM, SEGMENTATION, WILDCARD_INSTANCE, IAm, decode_i_am, encode_who_is
 from bms_iot.domain.points import DeviceAddress, ObjectIdentifier, ObjectType
 from bms_iot.domain.ports import FoundDevice, ObjectDescription, ObjectList
 from bms_iot.errors import DeviceRefused, DeviceUnreachable, MalformedReply

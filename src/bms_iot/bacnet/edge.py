@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from bms_iot.bacnet.apdu import WILDCARD_INSTANCE
 from bms_iot.bacnet.client import Client
 from bms_iot.bacnet.convert import references_of, to_reading
 from bms_iot.bacnet.counters import Counters
@@ -14,6 +13,7 @@ from bms_iot.bacnet.discovery import describe_objects, introduce_heard, read_obj
 from bms_iot.bacnet.network import Station
 from bms_iot.bacnet.poller import read_properties
 from bms_iot.bacnet.profile import Profile, Profiles
+from bms_iot.bacnet.services.who_is import WILDCARD_INSTANCE
 from bms_iot.domain.points import DEFAULT_PORT, Device, DeviceAddress, ObjectIdentifier, Point
 from bms_iot.domain.ports import Clock, FoundDevice, ObjectDescription, ObjectList
 from bms_iot.domain.readings import Reading

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable
 
 from bms_iot.bacnet import names
-from bms_iot.bacnet.apdu import PropertyValues
 from bms_iot.bacnet.codec import (
     BitString,
     Constructed,
@@ -18,6 +17,7 @@ from bms_iot.bacnet.codec import (
     time,
     unsigned,
 )
+from bms_iot.bacnet.services.reading import PropertyValues
 from bms_iot.bacnet.text import date_text, number_text, object_id_text, plain_text, time_text
 from bms_iot.domain.points import ObjectType
 from bms_iot.domain.readings import OptionalValue

@@ -15,24 +15,19 @@ from datetime import datetime
 from typing import TypeAlias
 
 from bms_iot.bacnet import names
-from bms_iot.bacnet.apdu import (
-    Abort,
-    ComplexAck,
-    Error,
-    PropertyError,
+from bms_iot.bacnet.apdu import Abort, ComplexAck, Error, PropertyError, Reject, SimpleAck
+from bms_iot.bacnet.client import Client, refusal
+from bms_iot.bacnet.codec import DecodeError, ObjectId
+from bms_iot.bacnet.network import Station
+from bms_iot.bacnet.profile import REPLY_HEADER_OCTETS, Profile, estimate
+from bms_iot.bacnet.services.reading import (
     PropertyReference,
     PropertyValues,
-    Reject,
-    SimpleAck,
     decode_read_property_ack,
     decode_read_property_multiple_ack,
     encode_read_property,
     encode_read_property_multiple,
 )
-from bms_iot.bacnet.client import Client, refusal
-from bms_iot.bacnet.codec import DecodeError, ObjectId
-from bms_iot.bacnet.network import Station
-from bms_iot.bacnet.profile import REPLY_HEADER_OCTETS, Profile, estimate
 from bms_iot.domain.points import ObjectIdentifier
 from bms_iot.domain.readings import ReadingError
 from bms_iot.errors import DeviceUnreachable, MalformedReply, TransportError

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass, field
 
-from bms_iot.bacnet.apdu import MAX_APDU, IAm, PropertyReference
+from bms_iot.bacnet.apdu import MAX_APDU
 from bms_iot.bacnet.codec import ObjectId
 from bms_iot.bacnet.network import Station
+from bms_iot.bacnet.services.reading import PropertyReference
+from bms_iot.bacnet.services.who_is import IAm
 
 MIN_APDU = 50
 """The smallest APDU of the standard (clause 20.1.2.5)."""
