@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bms_iot.simulator import answers, packets
-from bms_iot.simulator.answers import Answer, UndecodableReply
+from bms_iot.simulator.tags import Undecodable
+from bms_iot.simulator.answers import Answer
 
 # The service data of the acknowledgement in ASHRAE 135 annex F.3.5, and one of its like with two properties.
 PRESENT_VALUE_OF_AI_5 = bytes.fromhex("0c00000005 1955 3e 444290999a 3f")
@@ -79,13 +80,13 @@ def test_arrays_read_whole_are_lists_even_of_one_and_an_element_is_not():
 def test_a_reply_cut_short_anywhere_is_called_undecodable(service_and_body):
     service, body = service_and_body
     for length in range(1, len(body)):
-        with pytest.raises(UndecodableReply):
+        with pytest.raises(Undecodable):
             answers.decode(service, body[:length])
 
 
 @given(st.sampled_from([packets.READ_PROPERTY, packets.READ_PROPERTY_MULTIPLE, 99]), st.binary(max_size=60))
 def test_no_octets_do_more_than_be_undecodable(service, body):
-    with suppress(UndecodableReply):
+    with suppress(Undecodable):
         answers.decode(service, body)
 
 

@@ -19,7 +19,7 @@ def simulate(
         typer.Option(min=0, max=65535, help="UDP port of every device; 0 takes a free one.", show_default="47808, or a free one"),
     ] = None,
     devices: Annotated[
-        int | None, typer.Option(min=1, max=2000, help="So many generic devices.", show_default="the building's eleven")
+        int | None, typer.Option(min=0, max=2000, help="So many generic devices.", show_default="the building's eleven")
     ] = None,
     points: Annotated[int, typer.Option(min=1, max=4000, help="Objects of each generic device.")] = 50,
     test_mode: Annotated[bool, typer.Option("--test-mode", help="Values say which device, object and tick they are of.")] = False,
@@ -27,6 +27,15 @@ def simulate(
     misbehave: Annotated[
         list[str] | None, typer.Option(metavar="DEVICE:FAULT[=NUMBER]", help="For example 2003:silent or 2004:slow=8; repeatable.")
     ] = None,
+    ill_mannered: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MANNER[=NUMBER][+MANNER…]",
+            help="One device more that behaves badly by nature, for example nan or no-rpm+slow=2; repeatable; "
+            "`all` is one of each. `--list-manners` explains them.",
+        ),
+    ] = None,
+    list_manners: Annotated[bool, typer.Option("--list-manners", help="Explain the manners and stop.")] = False,
     seed: Annotated[int, typer.Option(help="The same seed gives the same building.")] = 0,
     speed: Annotated[float, typer.Option(min=0.001, max=3600, help="Simulated seconds for each second.")] = 1.0,
     seconds: Annotated[float | None, typer.Option(min=0, help="Stop after so long.", show_default="until stopped")] = None,
@@ -38,12 +47,16 @@ def simulate(
     from bms_iot.cli.stopping import until_stopped
     from bms_iot.simulator import SimulatedBuilding
 
+    if list_manners:
+        _list_manners()
+        return
     wanted = [_parsed(text) for text in misbehave or []]
     try:
         building = SimulatedBuilding(
             port=port,
             devices=devices,
             points=points,
+            ill_mannered=_manners(ill_mannered or []),
             test_mode=test_mode,
             log_path=log,
             seed=seed,
@@ -53,6 +66,19 @@ def simulate(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     asyncio.run(until_stopped(_run(building, wanted, seconds)))
+
+
+def _manners(wanted: list[str]) -> list[str]:
+    from bms_iot.simulator.adversary.catalogue import Manners
+
+    return [word for text in wanted for word in ([each.value for each in Manners] if text == "all" else [text])]
+
+
+def _list_manners() -> None:
+    from bms_iot.simulator.adversary.catalogue import explained
+
+    for word, what, number in explained():
+        typer.echo(f"{word if number is None else f'{word}={number:g}':<26}{what}")
 
 
 def _parsed(text: str) -> Misbehaviour:
@@ -94,5 +120,8 @@ def _introduce(building: "SimulatedBuilding") -> None:
     shown = building.devices if len(building.devices) <= 20 else (building.devices[0], building.devices[-1])
     for device in shown:
         typer.echo(f"  {device.instance}  {device.address.host:<12} {device.name:<16} {len(device.objects)} points", err=True)
+    for device in building.devices:
+        if device.manners:
+            typer.echo(f"  {device.instance}  {device.address.host:<12} {device.manners}", err=True)
     for instance, faults in building.faults().items():
         typer.echo(f"  {instance} misbehaves: {', '.join(fault.value for fault in faults)}", err=True)

@@ -8,6 +8,7 @@ from typing import TextIO
 
 from bms_iot.domain.points import DeviceAddress
 from bms_iot.simulator import answers, packets
+from bms_iot.simulator.tags import Undecodable
 
 MAX_OPEN_REPLIES = 256
 
@@ -49,7 +50,7 @@ class AnswerLog:
     def _write(self, head: dict[str, object], service: int, body: bytes) -> None:
         try:
             found = answers.decode(service, body)
-        except answers.UndecodableReply:
+        except Undecodable:
             self._file.write(json.dumps({**head, "undecodable": body.hex()}) + "\n")
         else:
             for answer in found:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from bms_iot.domain.points import ObjectType
 from bms_iot.simulator import packets
+from bms_iot.simulator.tags import Tag, Undecodable, enclosed, tag_at
 
 JsonValue = None | bool | int | float | str | list["JsonValue"]
 
@@ -45,37 +46,22 @@ class Answer:
     error: tuple[int, int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Tag:
-    number: int
-    context: bool
-    kind: str
-    """`primitive`, `opening` or `closing`."""
-    content: bytes
-    start: int
-    end: int
-
-
-class UndecodableReply(Exception):
-    """The reply is not what clause 20.2 describes."""
-
-
 def decode(service: int, body: bytes) -> list[Answer]:
-    """The answers of a ComplexACK's service data. Raises UndecodableReply; other services have none."""
+    """The answers of a ComplexACK's service data. Raises Undecodable; other services have none."""
     try:
         if service == packets.READ_PROPERTY:
             return [_read_property(body)]
         if service == packets.READ_PROPERTY_MULTIPLE:
             return list(_read_property_multiple(body))
     except (IndexError, StopIteration, struct.error) as error:
-        raise UndecodableReply(f"cut short: {body.hex()}") from error
+        raise Undecodable(f"cut short: {body.hex()}") from error
     return []
 
 
 def _read_property(body: bytes) -> Answer:
-    identifier = _tag(body, 0)
+    identifier = tag_at(body, 0)
     prop, index, at = _property_and_index(body, identifier.end, property_tag=1)
-    octets, _ = _enclosed(body, at)
+    octets, _ = enclosed(body, at)
     object_type, instance = _object(identifier.content)
     return Answer(
         object_type=object_type, instance=instance, property=prop, index=index, octets=octets, value=_value(octets, index, prop)
@@ -85,13 +71,13 @@ def _read_property(body: bytes) -> Answer:
 def _read_property_multiple(body: bytes) -> Iterator[Answer]:
     at = 0
     while at < len(body):
-        identifier = _tag(body, at)
+        identifier = tag_at(body, at)
         object_type, instance = _object(identifier.content)
-        at = _tag(body, identifier.end).end
-        while _tag(body, at).kind != "closing":
+        at = tag_at(body, identifier.end).end
+        while tag_at(body, at).kind != "closing":
             prop, index, at = _property_and_index(body, at, property_tag=2)
-            is_error = _tag(body, at).number == 5
-            octets, at = _enclosed(body, at)
+            is_error = tag_at(body, at).number == 5
+            octets, at = enclosed(body, at)
             yield Answer(
                 object_type=object_type,
                 instance=instance,
@@ -101,55 +87,18 @@ def _read_property_multiple(body: bytes) -> Iterator[Answer]:
                 value=None if is_error else _value(octets, index, prop),
                 error=_error(octets) if is_error else None,
             )
-        at = _tag(body, at).end
+        at = tag_at(body, at).end
 
 
 def _property_and_index(body: bytes, at: int, *, property_tag: int) -> tuple[str, int | None, int]:
-    tag = _tag(body, at)
+    tag = tag_at(body, at)
     if not tag.context or tag.number != property_tag or tag.kind != "primitive":
-        raise UndecodableReply(f"no property identifier at octet {at}: {body.hex()}")
+        raise Undecodable(f"no property identifier at octet {at}: {body.hex()}")
     number, index = int.from_bytes(tag.content, "big"), None
-    following = _tag(body, tag.end)
+    following = tag_at(body, tag.end)
     if following.number == property_tag + 1 and following.kind == "primitive":
         index, tag = int.from_bytes(following.content, "big"), following
     return PROPERTY_NAMES.get(number, str(number)), index, tag.end
-
-
-def _enclosed(body: bytes, at: int) -> tuple[bytes, int]:
-    """The octets between the opening tag at `at` and its closing tag, and where the octets after that begin."""
-    opening = _tag(body, at)
-    if opening.kind != "opening":
-        raise UndecodableReply(f"no opening tag at octet {at}: {body.hex()}")
-    depth, position = 1, opening.end
-    while True:
-        tag = _tag(body, position)
-        depth += {"opening": 1, "closing": -1, "primitive": 0}[tag.kind]
-        if depth == 0:
-            return body[opening.end : tag.start], tag.end
-        position = tag.end
-
-
-def _tag(body: bytes, at: int) -> _Tag:
-    """Clause 20.2.1."""
-    start, first = at, body[at]
-    number, context, length = first >> 4, bool(first & 0x08), first & 0x07
-    at += 1
-    if number == 15:
-        number, at = body[at], at + 1
-    if context and length in (6, 7):
-        return _Tag(number, context, "opening" if length == 6 else "closing", b"", start, at)
-    if not context and number == 1:
-        return _Tag(number, context, "primitive", bytes((length,)), start, at)
-    if length == 5:
-        length, at = body[at], at + 1
-        if length == 254:
-            length, at = int.from_bytes(body[at : at + 2], "big"), at + 2
-        elif length == 255:
-            length, at = int.from_bytes(body[at : at + 4], "big"), at + 4
-    content = body[at : at + length]
-    if len(content) < length:
-        raise UndecodableReply(f"cut short at octet {at}: {body.hex()}")
-    return _Tag(number, context, "primitive", content, start, at + length)
 
 
 _LISTS = frozenset(
@@ -162,7 +111,7 @@ def _value(octets: bytes, index: int | None, prop: str) -> JsonValue:
     values: list[JsonValue] = []
     at = 0
     while at < len(octets):
-        tag = _tag(octets, at)
+        tag = tag_at(octets, at)
         if tag.context:
             return octets.hex()
         values.append(_primitive(tag))
@@ -170,7 +119,7 @@ def _value(octets: bytes, index: int | None, prop: str) -> JsonValue:
     return values[0] if len(values) == 1 and not (index is None and prop in _LISTS) else values
 
 
-def _primitive(tag: _Tag) -> JsonValue:  # noqa: PLR0911 - one line for each datatype of clause 20.2
+def _primitive(tag: Tag) -> JsonValue:  # noqa: PLR0911 - one line for each datatype of clause 20.2
     content = tag.content
     match tag.number:
         case 0:
@@ -202,5 +151,5 @@ def _object(content: bytes) -> tuple[str, int]:
 
 
 def _error(octets: bytes) -> tuple[int, int]:
-    first = _tag(octets, 0)
-    return int.from_bytes(first.content, "big"), int.from_bytes(_tag(octets, first.end).content, "big")
+    first = tag_at(octets, 0)
+    return int.from_bytes(first.content, "big"), int.from_bytes(tag_at(octets, first.end).content, "big")

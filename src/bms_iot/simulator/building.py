@@ -1,54 +1,37 @@
 """The simulated building: devices on loopback addresses, a model that moves them, and faults on request."""
 
 import asyncio
+import socket
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from random import Random
 from types import TracebackType
 from typing import Self
 
-from bms_iot.domain.points import DeviceAddress, ObjectType
+from bms_iot.domain.points import DeviceAddress
 from bms_iot.errors import ConfigurationError, TransportError
 from bms_iot.simulator import model
+from bms_iot.simulator.adversary.catalogue import parse_manners
+from bms_iot.simulator.adversary.device import AdversarialDevice
 from bms_iot.simulator.answer_log import AnswerLog
-from bms_iot.simulator.devices import building_devices, generic_devices
+from bms_iot.simulator.described import SimulatedDevice, describe, host_of
+from bms_iot.simulator.devices import building_devices, generic_devices, ill_mannered_devices
 from bms_iot.simulator.encoding import Encoding
 from bms_iot.simulator.faults import Fault, misbehaviour
-from bms_iot.simulator.front import BroadcastListener, Front
+from bms_iot.simulator.front import BroadcastListener, Front, Hearer
 from bms_iot.simulator.ports import BROADCAST, free_port, take_port
 from bms_iot.simulator.server import DeviceServer, load_rusty_bacnet
-from bms_iot.simulator.specification import DeviceSpecification, PointSpecification, Value
+from bms_iot.simulator.specification import PointSpecification, Value
 
 FIRST_INSTANCE = 2001
 MAX_DEVICES = 2000
 MAX_POINTS = 4000
+MAX_ILL_MANNERED = 200
 MAX_OBJECTS = 200_000
 MAX_WRITES_PER_TICK = 1000
 """A tick changes about so many present-values at most, the devices in turn: a thousand controllers leave the gateway some CPU."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SimulatedObject:
-    """One object as a checker wants to know it; `units` as the standard spells them, None where the type has none."""
-
-    type: ObjectType
-    instance: int
-    name: str
-    description: str
-    units: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SimulatedDevice:
-    """One device: position k (from 1) has the device instance 2000 + k."""
-
-    instance: int
-    address: DeviceAddress
-    name: str
-    description: str
-    objects: tuple[SimulatedObject, ...]
 
 
 class SimulatedBuilding:
@@ -58,7 +41,8 @@ class SimulatedBuilding:
     `test_mode`: present-values are those of `encoding` at tick `ticks`, instead of the model's; alarms are off.
     `log_path`: a line for each answered read is appended there (`AnswerLog`).
     `seed`, `speed`: the same seed gives the same weather, rooms and noise; the model runs `speed` times as fast as the clock.
-    `devices`, `points`: that many generic devices of so many objects instead of the building's eleven.
+    `devices`, `points`: that many generic devices of so many objects instead of the building's eleven; 0 for none.
+    `ill_mannered`: so many devices more, each with the manners that text names (`adversary.catalogue`), such as `slow=2` or `nan`.
     `fronts`: devices behind a UDP front, which the log and the faults need; by default yes, and no for generic devices without log.
     `tick_seconds`: the time between two ticks; None leaves ticking to the caller (`tick`).
 
@@ -75,16 +59,22 @@ class SimulatedBuilding:
         speed: float = 1.0,
         devices: int | None = None,
         points: int = 50,
+        ill_mannered: Sequence[str] = (),
         fronts: bool | None = None,
         tick_seconds: float | None = 1.0,
     ) -> None:
         _check("port", 0 if port is None else port, 0, 65_535)
-        _check("devices", 1 if devices is None else devices, 1, MAX_DEVICES)
+        _check("devices", 1 if devices is None else devices, 0 if ill_mannered else 1, MAX_DEVICES)
+        _check("ill_mannered", len(ill_mannered), 0, MAX_ILL_MANNERED)
         _check("points", points, 1, MAX_POINTS)
         _check("devices times points", (devices or 1) * points, 1, MAX_OBJECTS)
+        self._manners = [parse_manners(words) for words in ill_mannered]
         _check("speed", speed, 0.001, 3600)
         _check("tick_seconds", 1.0 if tick_seconds is None else tick_seconds, 0.01, 3600)
-        self._specifications = building_devices() if devices is None else generic_devices(devices, points)
+        well_mannered = building_devices() if devices is None else generic_devices(devices, points)
+        self._well_mannered = len(well_mannered)
+        self._specifications = (*well_mannered, *ill_mannered_devices(ill_mannered))
+        self._seed = seed
         self._wanted_port = port
         self.log_path = log_path
         self._speed = speed
@@ -100,26 +90,33 @@ class SimulatedBuilding:
         self.state = model.initial(seed)
         if test_mode:
             _ = self.encoding
-        self._servers: list[DeviceServer] = []
+        self._servers: list[DeviceServer | AdversarialDevice] = []
         self._fronts: dict[int, Front] = {}
         self._next_to_write = 0
         self._stack = AsyncExitStack()
         self._ticking: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        load_rusty_bacnet()
+        if self._well_mannered:
+            load_rusty_bacnet()
         async with AsyncExitStack() as stack:
             log = None
             if self.log_path is not None:
                 log = _opened(self.log_path)
                 stack.callback(log.close)
-            hosts = [_host(k) for k in range(1, len(self._specifications) + 1)]
-            private_port = self._open_public(hosts, stack, log) if self._with_fronts else self._choose_public(hosts)
+            hosts = [host_of(k) for k in range(1, len(self._specifications) + 1)]
+            sockets = take_port(hosts, self._wanted_port)
+            for public in sockets:
+                stack.callback(public.close)
+            self.port = sockets[0].getsockname()[1]
+            rude = self._ill_mannered(sockets[self._well_mannered :])
+            private_port = self._open_public(sockets[: self._well_mannered], stack, log)
+            self._hear_broadcasts([*self._fronts.values(), *rude], stack)
+            await self._start_servers(hosts, private_port, rude, stack)
             self.devices = tuple(
-                _described(FIRST_INSTANCE + n, DeviceAddress(host=host, port=self.port), specification)
-                for n, (host, specification) in enumerate(zip(hosts, self._specifications, strict=True))
+                describe(server.instance, DeviceAddress(host=host, port=self.port), server.specification)
+                for host, server in zip(hosts, self._servers, strict=True)
             )
-            await self._start_servers(hosts, private_port, stack)
             await self._write_present_values(limit=None)
             if self._tick_seconds is not None:
                 self._ticking = asyncio.create_task(self._tick_for_ever(self._tick_seconds), name="simulated building")
@@ -181,12 +178,13 @@ class SimulatedBuilding:
             raise ValueError(f"there is no device {instance}; there are {FIRST_INSTANCE} to {max(self._fronts)}")
         return self._fronts[instance]
 
-    def _open_public(self, hosts: Sequence[str], stack: AsyncExitStack, log: AnswerLog | None) -> int:
-        """Take the public port on every address, put a front behind each; the answer is the devices' private port."""
-        sockets = take_port(hosts, self._wanted_port)
-        for public in sockets:
-            stack.callback(public.close)
-        self.port = sockets[0].getsockname()[1]
+    def _open_public(self, sockets: Sequence[socket.socket], stack: AsyncExitStack, log: AnswerLog | None) -> int:
+        """Put a front behind each public socket; the answer is the devices' port, which is another one behind fronts."""
+        hosts = [public.getsockname()[0] for public in sockets]
+        if not self._with_fronts or not hosts:
+            for public in sockets:  # released for the devices to take
+                public.close()
+            return self.port
         private_port = free_port(hosts)
         for n, (host, public) in enumerate(zip(hosts, sockets, strict=True)):
             instance, address = FIRST_INSTANCE + n, DeviceAddress(host=host, port=self.port)
@@ -194,26 +192,40 @@ class SimulatedBuilding:
             front = Front(public=public, private=(host, private_port), on_sent=on_sent)
             stack.callback(front.close)
             self._fronts[instance] = front
+        return private_port
+
+    def _hear_broadcasts(self, hearers: list[Hearer], stack: AsyncExitStack) -> None:
+        if not hearers:
+            return
         try:
-            listener = BroadcastListener(address=(BROADCAST, self.port), fronts=list(self._fronts.values()))
+            listener = BroadcastListener(address=(BROADCAST, self.port), hearers=hearers)
         except OSError as error:
             raise TransportError(f"broadcasts cannot be heard at {BROADCAST}:{self.port}: {error}") from error
         stack.callback(listener.close)
-        return private_port
 
-    def _choose_public(self, hosts: Sequence[str]) -> int:
-        """Without fronts the devices own the public port; it is released here for them to take."""
-        sockets = take_port(hosts, self._wanted_port)
-        self.port = sockets[0].getsockname()[1]
-        for udp in sockets:
-            udp.close()
-        return self.port
-
-    async def _start_servers(self, hosts: Sequence[str], port: int, stack: AsyncExitStack) -> None:
-        for n, (host, specification) in enumerate(zip(hosts, self._specifications, strict=True)):
-            server = DeviceServer(
-                instance=FIRST_INSTANCE + n, specification=specification, host=host, port=port, broadcast=BROADCAST
+    def _ill_mannered(self, sockets: Sequence[socket.socket]) -> list[AdversarialDevice]:
+        first = self._well_mannered
+        return [
+            AdversarialDevice(
+                instance=FIRST_INSTANCE + first + n,
+                specification=self._specifications[first + n],
+                udp=udp,
+                broadcast=(BROADCAST, self.port),
+                manners=manners,
+                chance=Random(f"{self._seed} {n} {self._specifications[first + n].manners}"),  # noqa: S311  repeatable, not secret
             )
+            for n, (udp, manners) in enumerate(zip(sockets, self._manners, strict=True))
+        ]
+
+    async def _start_servers(
+        self, hosts: Sequence[str], port: int, rude: Sequence[AdversarialDevice], stack: AsyncExitStack
+    ) -> None:
+        well = [
+            DeviceServer(instance=FIRST_INSTANCE + n, specification=specification, host=host, port=port, broadcast=BROADCAST)
+            for n, (host, specification) in enumerate(zip(hosts, self._specifications[: self._well_mannered], strict=False))
+        ]
+        servers: list[DeviceServer | AdversarialDevice] = [*well, *rude]
+        for server in servers:
             stack.push_async_callback(server.stop)
             await server.start(alarms=not self.test_mode)
             self._servers.append(server)
@@ -268,28 +280,3 @@ def _opened(path: Path) -> AnswerLog:
         return AnswerLog(path)
     except OSError as error:
         raise ConfigurationError(f"the log of answers cannot be written to {path}: {error.strerror}") from error
-
-
-def _host(k: int) -> str:
-    """127.0.2.1 is the first, 127.0.3.1 the 255th."""
-    third, fourth = divmod(k - 1, 254)
-    return f"127.0.{2 + third}.{1 + fourth}"
-
-
-def _described(instance: int, address: DeviceAddress, specification: DeviceSpecification) -> SimulatedDevice:
-    return SimulatedDevice(
-        instance=instance,
-        address=address,
-        name=specification.name,
-        description=specification.description,
-        objects=tuple(
-            SimulatedObject(
-                type=point.type,
-                instance=number,
-                name=f"{specification.name}.{point.name}",
-                description=point.description,
-                units=point.units,
-            )
-            for number, point in specification.numbered()
-        ),
-    )

@@ -1,7 +1,7 @@
 """Which devices there are: those of the building, or any number of generic ones."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from bms_iot.simulator.air import air_handling_unit, vav_box
 from bms_iot.simulator.model import BuildingState
@@ -25,6 +25,20 @@ def generic_devices(devices: int, points: int) -> tuple[DeviceSpecification, ...
             points=tuple(_generic_point(k, j) for j in range(1, points + 1)),
         )
         for k in range(1, devices + 1)
+    )
+
+
+def ill_mannered_devices(manners: Sequence[str], points: int = 18) -> tuple[DeviceSpecification, ...]:
+    """A device of `points` objects, the nine types in turn, for each of `manners`."""
+    return tuple(
+        DeviceSpecification(
+            name=f"Rude-{k}",
+            description=f"Controller with {words}",
+            location="Simulated",
+            manners=words,
+            points=tuple(_generic_point(1000 + k, j) for j in range(1, points + 1)),
+        )
+        for k, words in enumerate(manners, start=1)
     )
 
 

@@ -7,8 +7,9 @@ apart (invoke ids, segmentation, COV subscriptions). Answers are logged when, an
 import asyncio
 import socket
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Protocol
 
 from bms_iot.simulator import packets
 from bms_iot.simulator.faults import Fault, Misbehaviour
@@ -127,11 +128,17 @@ class Front:
             self._on_sent(octets, client)
 
 
-class BroadcastListener:
-    """Hears the broadcasts of one port and hands each to every front."""
+class Hearer(Protocol):
+    """What broadcasts are handed to."""
 
-    def __init__(self, *, address: Address, fronts: list[Front]) -> None:
-        self._fronts = fronts
+    def receive(self, octets: bytes, client: Address) -> None: ...
+
+
+class BroadcastListener:
+    """Hears the broadcasts of one port and hands each to every one of `hearers`."""
+
+    def __init__(self, *, address: Address, hearers: Sequence[Hearer]) -> None:
+        self._hearers = hearers
         self._loop = asyncio.get_running_loop()
         self._socket = shared_socket(address)
         self._loop.add_reader(self._socket, self._receive)
@@ -146,8 +153,8 @@ class BroadcastListener:
                 octets, client = self._socket.recvfrom(2048)
             except OSError:
                 return
-            for front in self._fronts:
-                front.receive(octets, client)
+            for hearer in self._hearers:
+                hearer.receive(octets, client)
 
 
 def bound_socket(address: Address) -> socket.socket:

@@ -61,13 +61,17 @@ class PointSpecification:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceSpecification:
-    """One device; its objects are numbered from 1 within each type, in the order given. `plain` ones are quick to start."""
+    """One device; its objects are numbered from 1 within each type, in the order given. `plain` ones are quick to start.
+
+    `manners` are its ill manners (`adversary.catalogue`), in the words of `bms-iot simulate`; without any it behaves.
+    """
 
     name: str
     description: str
     location: str
     points: tuple[PointSpecification, ...]
     plain: bool = False
+    manners: str = ""
 
     def numbered(self) -> list[tuple[int, PointSpecification]]:
         """Each object with its object instance."""
