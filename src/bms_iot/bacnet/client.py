@@ -137,6 +137,11 @@ class Client:
         for transaction in open_transactions:
             transaction.done(TransportError("the BACnet port was closed"))
 
+    @property
+    def open_transactions(self) -> int:
+        """Requests on their way or waiting for their turn."""
+        return len(self._on_the_way) + sum(len(peer.waiting) for peer in self._peers.values())
+
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Call `listener` with every unconfirmed request that arrives; it must not raise. The result takes it away again."""
         self._listeners.add(listener)

@@ -73,6 +73,11 @@ class BacnetNetwork:
         """The address and port that are bound. Raises TransportError when closed."""
         return self._client.port.address
 
+    @property
+    def open_transactions(self) -> int:
+        """Requests on their way or waiting for their turn: none when every call has returned."""
+        return self._client.open_transactions
+
     async def who_is(
         self, *, low: int | None = None, high: int | None = None, address: DeviceAddress | None = None, wait_seconds: float = 3.0
     ) -> list[FoundDevice]:
