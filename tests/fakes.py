@@ -35,7 +35,7 @@ class FakeNetwork:
     async def describe_objects(self, device: Device, objects: Sequence[ObjectIdentifier]) -> list[ObjectDescription]:
         return [ObjectDescription(object=o, name=str(o), description=None, units="degreesCelsius") for o in objects]
 
-    async def read_points(self, device: Device, points: Sequence[Point], *, optional: bool = False) -> list[Reading]:
+    async def read_points(self, device: Device, points: Sequence[Point], *, optional: bool = False) -> Sequence[Reading]:
         self.polls.append((self.clock.monotonic(), device.instance, optional))
         self._answer(device)
         return [

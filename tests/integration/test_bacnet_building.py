@@ -32,7 +32,7 @@ async def test_every_value_of_a_building_read_all_at_once_is_of_its_own_device_o
         compared = 0
         for _ in range(3):
             await building.tick()
-            answers: list[list[Reading]] = await asyncio.gather(
+            answers: list[Sequence[Reading]] = await asyncio.gather(
                 *(ours.read_points(device, of_device) for device, of_device in zip(devices, points, strict=True))
             )
             for k, (device, of_device, readings) in enumerate(zip(building.devices, points, answers, strict=True), start=1):

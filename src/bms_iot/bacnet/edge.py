@@ -95,7 +95,7 @@ class BacnetNetwork:
         station, profile = self._known(device)
         return await describe_objects(self._client, station, profile, objects, self._clock.now)
 
-    async def read_points(self, device: Device, points: Sequence[Point], *, optional: bool = False) -> list[Reading]:
+    async def read_points(self, device: Device, points: Sequence[Point], *, optional: bool = False) -> Sequence[Reading]:
         """See `ControllerNetwork`."""
         station, profile = self._known(device)
         references = [reference for point in points for reference in references_of(point, optional=optional)]

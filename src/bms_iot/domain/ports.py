@@ -77,7 +77,7 @@ class ControllerNetwork(Protocol):
         """Names, descriptions and units, one for each object, in order. Raises DeviceUnreachable."""
         ...
 
-    async def read_points(self, device: Device, points: Sequence[Point], *, optional: bool = False) -> list[Reading]:
+    async def read_points(self, device: Device, points: Sequence[Point], *, optional: bool = False) -> Sequence[Reading]:
         """One reading for each point, in order; `optional` asks for the 23 optional properties as well.
 
         A point that cannot be read is a reading with quality and error. Raises DeviceUnreachable when nothing answers.

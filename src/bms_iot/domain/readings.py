@@ -2,10 +2,13 @@
 
 import enum
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
+from itertools import repeat
 from types import MappingProxyType
+from typing import Self, overload
 
 from bms_iot.domain.points import ObjectType
 
@@ -85,24 +88,137 @@ JSON_PROPERTIES = frozenset(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """One point at one time.
+class Condition:
+    """What is said beside a present-value. It rarely changes and is shared by the readings of many points."""
 
-    `acquired_at` is aware UTC, when the answer arrived. `present_value` is the text of the value as databases and clouds know it
-    (`21.7`, `active`, `3`, `nan`), None when there is none, and `error` then says why; `typed_value` gives it its type.
-    `optional` has the optional properties read in this poll, by column name; None when this poll did not ask for them.
-    """
-
-    point_id: int
-    acquired_at: datetime
-    present_value: str | None
     quality: Quality
     status_flags: tuple[StatusFlag, ...] = ()
     event_state: str | None = None
     out_of_service: bool | None = None
     reliability: str | None = None
     error: ReadingError | None = None
-    optional: Mapping[str, OptionalValue] | None = field(default=None)
+
+
+class Reading(tuple[int, datetime, str | None, Condition, Mapping[str, OptionalValue] | None]):
+    """One point at one time.
+
+    A tuple is the cheapest frozen value there is, and a large site makes millions of readings an hour.
+
+    `acquired_at` is aware UTC, when the answer arrived. `present_value` is the text of the value as databases and clouds know it
+    (`21.7`, `active`, `3`, `nan`), None when there is none, and `error` then says why; `typed_value` gives it its type.
+    `optional` has the optional properties read in this poll, by column name; None when this poll did not ask for them.
+    """
+
+    __slots__ = ()
+
+    def __new__(
+        cls,
+        *,
+        point_id: int,
+        acquired_at: datetime,
+        present_value: str | None,
+        quality: Quality,
+        status_flags: tuple[StatusFlag, ...] = (),
+        event_state: str | None = None,
+        out_of_service: bool | None = None,
+        reliability: str | None = None,
+        error: ReadingError | None = None,
+        optional: Mapping[str, OptionalValue] | None = None,
+    ) -> Self:
+        condition = Condition(
+            quality=quality,
+            status_flags=status_flags,
+            event_state=event_state,
+            out_of_service=out_of_service,
+            reliability=reliability,
+            error=error,
+        )
+        return tuple.__new__(cls, (point_id, acquired_at, present_value, condition, optional))
+
+    @property
+    def point_id(self) -> int:
+        return self[0]
+
+    @property
+    def acquired_at(self) -> datetime:
+        return self[1]
+
+    @property
+    def present_value(self) -> str | None:
+        return self[2]
+
+    @property
+    def condition(self) -> Condition:
+        return self[3]
+
+    @property
+    def optional(self) -> Mapping[str, OptionalValue] | None:
+        return self[4]
+
+    @property
+    def quality(self) -> Quality:
+        return self.condition.quality
+
+    @property
+    def status_flags(self) -> tuple[StatusFlag, ...]:
+        return self.condition.status_flags
+
+    @property
+    def event_state(self) -> str | None:
+        return self.condition.event_state
+
+    @property
+    def out_of_service(self) -> bool | None:
+        return self.condition.out_of_service
+
+    @property
+    def reliability(self) -> str | None:
+        return self.condition.reliability
+
+    @property
+    def error(self) -> ReadingError | None:
+        return self.condition.error
+
+    def carrying(self, optional: Mapping[str, OptionalValue] | None) -> Self:
+        """The same with these optional properties."""
+        return tuple.__new__(type(self), (*self[:4], optional))
+
+    def __repr__(self) -> str:
+        point_id, acquired_at, present_value, condition, optional = self
+        return f"Reading({point_id=}, {acquired_at=}, {present_value=}, {condition=}, {optional=})"
+
+
+_reading: Callable[[tuple[object, ...]], Reading] = partial(tuple.__new__, Reading)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sweep(Sequence[Reading]):
+    """The readings of several points as columns of one length; a `Reading` is made only when one is looked at.
+
+    `point_ids` is one and the same tuple for each sweep of the same points. No reading carries optional properties.
+    """
+
+    point_ids: tuple[int, ...]
+    acquired_at: tuple[datetime, ...]
+    present_values: tuple[str | None, ...]
+    conditions: tuple[Condition, ...]
+
+    def __len__(self) -> int:
+        return len(self.point_ids)
+
+    def __iter__(self) -> Iterator[Reading]:
+        return map(_reading, zip(self.point_ids, self.acquired_at, self.present_values, self.conditions, repeat(None)))
+
+    @overload
+    def __getitem__(self, index: int) -> Reading: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Reading]: ...
+
+    def __getitem__(self, index: int | slice) -> Reading | list[Reading]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        return _reading((self.point_ids[index], self.acquired_at[index], self.present_values[index], self.conditions[index], None))
 
 
 NO_OPTIONAL: Mapping[str, OptionalValue] = MappingProxyType({})

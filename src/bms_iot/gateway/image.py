@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 from bms_iot.domain.points import Point
 from bms_iot.domain.readings import NO_OPTIONAL, OptionalValue, Reading
@@ -61,7 +60,7 @@ class CurrentImage:
                 self._optional[point_id] = {**known, **changed}
                 self._wire_bytes.pop(point_id, None)
                 self._changed.add(point_id)
-            reading = replace(reading, optional=changed or None)
+            reading = reading.carrying(changed or None)
         latest = self._latest.get(point_id)
         if latest is None or not _same(latest, reading):
             self._changed.add(point_id)

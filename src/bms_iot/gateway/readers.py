@@ -113,7 +113,7 @@ class Readers:
     async def describe_objects(self, device: Device, objects: Sequence[ObjectIdentifier]) -> list[ObjectDescription]:
         return await self._through(device.address).describe_objects(device, objects)
 
-    async def read_points(self, device: Device, points: Sequence[Point], *, optional: bool = False) -> list[Reading]:
+    async def read_points(self, device: Device, points: Sequence[Point], *, optional: bool = False) -> Sequence[Reading]:
         return await self._through(device.address).read_points(device, points, optional=optional)
 
 

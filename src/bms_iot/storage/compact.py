@@ -3,7 +3,7 @@
 import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -93,7 +93,7 @@ def halves(payload: bytes) -> tuple[list[Reading], list[Reading]]:
     readings = []
     for stored in decode(payload):
         carried: dict[str, Any] = {**(stored.reading.optional or NO_OPTIONAL), **stored.columns}
-        readings.append(replace(stored.reading, optional=carried or None))
+        readings.append(stored.reading.carrying(carried or None))
     middle = len(readings) // 2
     return readings[:middle], readings[middle:]
 
