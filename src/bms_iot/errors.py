@@ -11,6 +11,7 @@ BmsError
 │   ├── SchemaDrift             exit 14   the schema is not what its revision says
 │   ├── DatabaseCorrupt         exit 15   the file is not a sound SQLite database
 │   └── RevisionEdited          exit 16   a released revision is not what was released
+├── InvalidInput                exit 2    what a person gave, an identifier or a value, cannot be used
 ├── StorageError                exit 1    a query or a commit failed
 ├── BacnetError                 exit 1
 │   ├── TransportError          exit 1    our own UDP port cannot be opened or used
@@ -97,6 +98,12 @@ class RevisionEdited(SchemaError):
     """A released revision is not what was released."""
 
     exit_code = 16
+
+
+class InvalidInput(BmsError):
+    """What a person gave, an identifier or a value, cannot be used; the message says why."""
+
+    exit_code = 2
 
 
 class StorageError(BmsError):

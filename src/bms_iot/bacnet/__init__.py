@@ -2,7 +2,7 @@
 
 Layers, each usable alone: `codec` (tags ⇄ values) · `apdu` (PDUs) · `services` (their parameters) · `network` (BVLC, NPDU, the UDP
 port) · `client` (requests and answers) · `poller` (batches, and what a device can take) · `discovery` (who is there, what they
-have) · `convert` (values ⇒ readings). Their types do not leave this package.
+have) · `write` · `cov` · `convert` (values ⇒ readings). Their types do not leave this package.
 """
 
 from bms_iot.bacnet.counters import Counters
