@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bms_iot.simulator import answers, packets
-from bms_iot.simulator.tags import Undecodable
 from bms_iot.simulator.answers import Answer
+from bms_iot.simulator.tags import Undecodable
 
 # The service data of the acknowledgement in ASHRAE 135 annex F.3.5, and one of its like with two properties.
 PRESENT_VALUE_OF_AI_5 = bytes.fromhex("0c00000005 1955 3e 444290999a 3f")
