@@ -468,10 +468,13 @@ async def test_a_port_that_is_taken_is_named_with_what_to_do() -> None:
     assert str(device.port) in caught.value.hint
 
 
-async def test_an_address_that_is_no_ipv4_address_is_unreachable_without_looking_it_up() -> None:
-    async with Responder(analogs(1)) as device, network() as ours:
-        with pytest.raises(DeviceUnreachable, match="IPv4"):
-            await ours.who_is(address=DeviceAddress(host="2001:0a", port=device.port), wait_seconds=0.1)
+@pytest.mark.parametrize(
+    "host", ["localhost", "10.0.0", "2001:", "2001:0x", "2001:zz", "65535:0a", "0:0a", ":0a", "::1", "2001:" + 19 * "0a"]
+)
+async def test_what_is_no_address_is_unreachable_without_looking_it_up(host: str) -> None:
+    async with network() as ours:
+        with pytest.raises(DeviceUnreachable, match=r"IPv4|NETWORK:MAC"):
+            await ours.who_is(address=DeviceAddress(host=host), wait_seconds=0.1)
 
 
 @pytest.mark.parametrize("port", [-1, 0, 65_536])

@@ -77,7 +77,11 @@ def test_a_request_is_written_as_the_standard_says(request_: bytes, octets: str)
         ("1008", UnconfirmedRequest(service=8, parameters=b"")),
         ("20070f", SimpleAck(invoke_id=7, service=15)),
         ("30010c0c", ComplexAck(invoke_id=1, service=12, parameters=b"\x0c")),
-        ("3c0100050caa", ComplexAck(invoke_id=1, service=12, parameters=b"\xaa", segmented=True)),
+        (
+            "3c0100050caa",
+            ComplexAck(invoke_id=1, service=12, parameters=b"\xaa", segmented=True, more_follows=True, sequence=0, window=5),
+        ),
+        ("380103010c", ComplexAck(invoke_id=1, service=12, parameters=b"", segmented=True, sequence=3)),
         ("40010001", SegmentAck(invoke_id=1)),
         ("50090c9102911f", Error(invoke_id=9, service=12, error=PropertyError(2, 31), parameters=bytes.fromhex("9102911f"))),
         (

@@ -53,12 +53,15 @@ class SimpleAck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComplexAck:
-    """Done, with an answer; `segmented` ones carry a part of it only."""
+    """Done, with an answer; `segmented` ones carry a part of it only: number `sequence` modulo 256, `window` is proposed."""
 
     invoke_id: int
     service: int
     parameters: bytes
     segmented: bool = False
+    more_follows: bool = False
+    sequence: int = 0
+    window: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +143,15 @@ def _simple_ack(apdu: bytes) -> Pdu:
 
 def _complex_ack(apdu: bytes) -> Pdu:
     if apdu[0] & 0x08:
-        return ComplexAck(invoke_id=apdu[1], service=apdu[4], parameters=apdu[5:], segmented=True)
+        return ComplexAck(
+            invoke_id=apdu[1],
+            service=apdu[4],
+            parameters=apdu[5:],
+            segmented=True,
+            more_follows=bool(apdu[0] & 0x04),
+            sequence=apdu[2],
+            window=apdu[3],
+        )
     return ComplexAck(invoke_id=apdu[1], service=apdu[2], parameters=apdu[3:])
 
 

@@ -32,3 +32,18 @@ class Counters:
     """Datagrams of BVLC functions and network layer messages that are not for us."""
     send_errors: int = 0
     receive_errors: int = 0
+    segments: int = 0
+    """Segments of answers that were taken."""
+    segments_passed_over: int = 0
+    """Segments that were repeated, out of order, or of answers nobody waits for."""
+    routers_asked: int = 0
+    """Who-Is-Router-To-Network sent."""
+    routes_learned: int = 0
+    rejected_by_router: int = 0
+    """Reject-Message-To-Network of routers we use."""
+    registrations: int = 0
+    """Registrations as a foreign device that the BBMD accepted, renewals among them."""
+    registrations_failed: int = 0
+    """Registrations that the BBMD refused or did not answer, and broadcasts it would not distribute."""
+    i_am_passed_over: int = 0
+    """I-Ams that were one too many."""

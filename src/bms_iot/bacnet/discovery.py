@@ -5,18 +5,23 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 
+import structlog
+
 from bms_iot.bacnet import names
+from bms_iot.bacnet.addresses import address_of, is_broadcast
 from bms_iot.bacnet.apdu import UnconfirmedRequest
 from bms_iot.bacnet.client import Client
 from bms_iot.bacnet.codec import DecodeError, ObjectId
-from bms_iot.bacnet.network import Station, frame_broadcast, frame_unicast
+from bms_iot.bacnet.network import Station
 from bms_iot.bacnet.poller import Outcome, read_properties
 from bms_iot.bacnet.profile import OBJECT_LIST, OBJECT_NAME, Profile, Profiles
 from bms_iot.bacnet.services.reading import PropertyReference, PropertyValues, decode_read_property_ack, encode_read_property
 from bms_iot.bacnet.services.who_is import DEVICE_OBJECT, I_AM, SEGMENTATION, WILDCARD_INSTANCE, IAm, decode_i_am, encode_who_is
-from bms_iot.domain.points import DeviceAddress, ObjectIdentifier, ObjectType
+from bms_iot.domain.points import ObjectIdentifier, ObjectType
 from bms_iot.domain.ports import FoundDevice, ObjectDescription, ObjectList
 from bms_iot.errors import DeviceRefused, DeviceUnreachable, MalformedReply
+
+log = structlog.get_logger()
 
 MAX_FOUND = 20_000
 MAX_OBJECTS = 100_000
@@ -26,33 +31,34 @@ DESCRIPTION, UNITS = 28, 117
 async def who_is(
     client: Client, profiles: Profiles, *, low: int | None, high: int | None, station: Station | None, wait_seconds: float
 ) -> list[FoundDevice]:
-    """Ask by broadcast, or `station` alone, and collect what answers; ordered by instance, then address.
+    """Ask everybody, or `station` alone, which may be all stations of a network; ordered by instance, then address.
 
-    `station` asked for one instance ends the waiting by its answer.
+    One `station` asked for one instance ends the waiting by its answer. Two stations with one instance are both found.
     Raises TransportError when there is no broadcast address or it cannot be sent to.
     """
     found: dict[tuple[Station, int], IAm] = {}
     answered = asyncio.Event()
+    single = station is not None and not is_broadcast(station) and low is not None and low == high
 
     def hear(source: Station, request: UnconfirmedRequest) -> None:
         i_am = _i_am(client, request)
-        if i_am is None:
+        if i_am is None or not _within(i_am.instance, low, high) or not _is_from(client, source, station):
             return
-        asked = (low is None or i_am.instance >= low) and (high is None or i_am.instance <= high)
-        if asked and (station is None or source[:2] == station[:2]) and len(found) < MAX_FOUND:
-            found[source, i_am.instance] = i_am
-            if station is not None and low is not None and low == high:
-                answered.set()
+        if len(found) >= MAX_FOUND and (source, i_am.instance) not in found:
+            if not client.counters.i_am_passed_over:
+                log.warning("too_many_i_am", found=len(found), address=str(source))
+            client.counters.i_am_passed_over += 1
+            return
+        found[source, i_am.instance] = i_am
+        if single:
+            answered.set()
 
     silence = client.listen(hear)
     try:
         request = encode_who_is(low, high)
         for _ in range(2):  # a datagram may get lost: asked again halfway when nobody answered
             if not found:
-                if station is None:
-                    client.port.broadcast(frame_broadcast(request))
-                else:
-                    client.port.send(frame_unicast(request, expecting_reply=False), station.host, station.port)
+                client.send_unconfirmed(request, station)
             with suppress(TimeoutError):
                 await asyncio.wait_for(answered.wait(), wait_seconds / 2)
     finally:
@@ -61,6 +67,20 @@ async def who_is(
     for (source, _), i_am in found.items():
         profiles.of(source, now).introduce(i_am)
     return [_found(source, i_am) for (source, _), i_am in sorted(found.items(), key=lambda item: (item[0][1], item[0][0]))]
+
+
+def _within(instance: int, low: int | None, high: int | None) -> bool:
+    return (low is None or instance >= low) and (high is None or instance <= high)
+
+
+def _is_from(client: Client, source: Station, asked: Station | None) -> bool:
+    """Whether `source` is `asked`, belongs to the network that was asked, or stands behind the router that was."""
+    if asked is None or source == asked:
+        return True
+    if is_broadcast(asked):
+        return source.network == asked.network
+    route = client.routers.route(source.network) if source.network and not asked.network else None
+    return route is not None and (route.host, route.port) == asked[:2]
 
 
 def introduce_heard(client: Client, profiles: Profiles) -> Callable[[], None]:
@@ -84,9 +104,8 @@ def _i_am(client: Client, request: UnconfirmedRequest) -> IAm | None:
 
 
 def _found(source: Station, i_am: IAm) -> FoundDevice:
-    host = f"{source.network}:{source.mac.hex()}" if source.network else source.host
     return FoundDevice(
-        address=DeviceAddress(host=host, port=source.port),
+        address=address_of(source),
         instance=i_am.instance,
         vendor_id=i_am.vendor_id,
         max_apdu=i_am.max_apdu,
@@ -139,7 +158,7 @@ async def _length(client: Client, station: Station, device: ObjectId, problem: E
 
 
 async def _read_one(client: Client, station: Station, reference: PropertyReference, *, tries: int | None = None) -> PropertyValues:
-    parameters = await client.request(station, encode_read_property(reference), tries=tries)
+    parameters = await client.request(station, encode_read_property(reference), tries=tries, segmented=True)
     try:
         result = decode_read_property_ack(parameters)
     except DecodeError as error:

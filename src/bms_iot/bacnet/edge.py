@@ -1,11 +1,11 @@
 """The package as the gateway sees it: domain values in, domain values out."""
 
 import asyncio
-import ipaddress
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
+from bms_iot.bacnet.addresses import is_broadcast, station_of
 from bms_iot.bacnet.client import Client
 from bms_iot.bacnet.convert import references_of, to_reading
 from bms_iot.bacnet.counters import Counters
@@ -82,7 +82,7 @@ class BacnetNetwork:
         self, *, low: int | None = None, high: int | None = None, address: DeviceAddress | None = None, wait_seconds: float = 3.0
     ) -> list[FoundDevice]:
         """See `ControllerNetwork`. Raises TransportError when broadcasting is not possible."""
-        station = None if address is None else _station(address)
+        station = None if address is None else station_of(address)
         return await who_is(self._client, self._profiles, low=low, high=high, station=station, wait_seconds=wait_seconds)
 
     async def read_object_list(self, device: Device) -> ObjectList:
@@ -107,17 +107,7 @@ class BacnetNetwork:
         """Raises DeviceUnreachable for what no device can be."""
         if not 0 <= device.instance <= WILDCARD_INSTANCE:
             raise DeviceUnreachable(f"{device.instance} is no device instance", hint="device instances are 0 to 4194302")
-        station = _station(device.address)
+        station = station_of(device.address)
+        if is_broadcast(station):
+            raise DeviceUnreachable(f"{device.address} is more than one device", hint="only Who-Is asks them all")
         return station, self._profiles.of(station, asyncio.get_running_loop().time())
-
-
-def _station(address: DeviceAddress) -> Station:
-    """Where a device is reached. Raises DeviceUnreachable for what is no IPv4 address or port: names are never looked up."""
-    if not 1 <= address.port <= 65_535:
-        raise DeviceUnreachable(f"{address} has no UDP port", hint="ports are 1 to 65535, for BACnet nearly always 47808")
-    try:
-        return Station(str(ipaddress.IPv4Address(address.host)), address.port)
-    except ValueError:
-        raise DeviceUnreachable(
-            f"{address} is not an IPv4 address", hint="give the controller's IPv4 address; routed networks cannot be reached"
-        ) from None

@@ -1,35 +1,33 @@
-"""BACnet/IP datagrams (ASHRAE 135 annex J), the network layer's header (clause 6.2), and the UDP port."""
+"""BACnet/IP datagrams (ASHRAE 135 annex J) and the network layer's header and messages (clauses 6.2 and 6.4)."""
 
-import asyncio
 import socket
-from collections.abc import Callable
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple, TypeAlias
 
 from bms_iot.bacnet.codec import DecodeError
-from bms_iot.bacnet.counters import Counters
-from bms_iot.domain.points import DEFAULT_PORT
-from bms_iot.errors import TransportError
 
+RESULT = 0x00
+FORWARDED = 0x04
+REGISTER_FOREIGN_DEVICE = 0x05
+DISTRIBUTE_BROADCAST = 0x09
 ORIGINAL_UNICAST = 0x0A
 ORIGINAL_BROADCAST = 0x0B
-FORWARDED = 0x04
 
-_UNICAST_NPDU = b"\x01\x04"
-"""Version 1, an answer is expected."""
-_UNICAST_NPDU_NO_REPLY = b"\x01\x00"
-_BROADCAST_NPDU = b"\x01\x20\xff\xff\x00\xff"
-"""Version 1, to every device of every network, hop count 255."""
+EVERY_NETWORK = 0xFFFF
+"""The network number of a broadcast to every device of every network (clause 6.2.2)."""
+MAX_NETWORK = 0xFFFE
+HOP_COUNT = 255
 
-RECEIVE_BUFFER = 4 * 1024 * 1024
-DATAGRAM_COST = 2304
-"""What the kernel takes from the receive buffer for a datagram of up to 1,500 octets, about."""
-DRAIN = 256
-MAX_DATAGRAM = 2048
+WHO_IS_ROUTER, I_AM_ROUTER, REJECT_MESSAGE, ROUTER_BUSY, ROUTER_AVAILABLE = 0x00, 0x01, 0x03, 0x04, 0x05
+"""Network layer messages (clause 6.4) that a client has to do with."""
+
+_EXPECTING_REPLY, _HAS_DESTINATION, _HAS_SOURCE, _IS_MESSAGE = 0x04, 0x20, 0x08, 0x80
 
 
 class Station(NamedTuple):
-    """Who sent a datagram: an IPv4 address and UDP port and, behind a router, a network number and a MAC address."""
+    """Who sent a datagram: an IPv4 address and UDP port and, behind a router, a network number and a MAC address.
+
+    As the one who is asked, a station behind a router has no address of its own: `remote` makes it.
+    """
 
     host: str
     port: int
@@ -37,37 +35,88 @@ class Station(NamedTuple):
     mac: bytes = b""
 
     def __str__(self) -> str:
-        remote = f" network {self.network} station {self.mac.hex()}" if self.network else ""
-        return f"{self.host}:{self.port}{remote}"
+        if not self.network:
+            return f"{self.host}:{self.port}"
+        return f"network {self.network} station {self.mac.hex()}"
+
+
+def remote(network: int, mac: bytes) -> Station:
+    """The station `mac` of `network`, through whichever router leads there; an empty `mac` is all of them."""
+    return Station("", 0, network, mac)
 
 
 class Packet(NamedTuple):
     """An APDU and who sent it; `intact` is false when the datagram is shorter or longer than it says.
 
-    What is no BACnet/IP at all is delivered as well, with an empty APDU, since it may be what is left of an answer.
+    What is no BACnet/IP at all is delivered as well, with an empty APDU, since it may be what is left of an answer. `forwarded`
+    ones were broadcast and came through a BBMD.
     """
 
     station: Station
     apdu: bytes
     intact: bool
+    forwarded: bool = False
 
 
-def frame_unicast(apdu: bytes, *, expecting_reply: bool = True) -> bytes:
-    """An APDU for one device of our own network, as a datagram."""
-    return _frame(ORIGINAL_UNICAST, (_UNICAST_NPDU if expecting_reply else _UNICAST_NPDU_NO_REPLY) + apdu)
+class NetworkMessage(NamedTuple):
+    """A network layer message (clause 6.4) and which neighbour of ours sent it."""
+
+    host: str
+    port: int
+    type: int
+    data: bytes
 
 
-def frame_broadcast(apdu: bytes) -> bytes:
-    """An APDU for every device of every network, as a datagram."""
-    return _frame(ORIGINAL_BROADCAST, _BROADCAST_NPDU + apdu)
+class BvlcResult(NamedTuple):
+    """A BVLC-Result (clause J.2.1); code 0 is success."""
+
+    host: str
+    port: int
+    code: int
+
+
+Incoming: TypeAlias = Packet | NetworkMessage | BvlcResult
+
+
+def frame_unicast(apdu: bytes, *, expecting_reply: bool = True, to: Station | None = None) -> bytes:
+    """An APDU for one device, as a datagram: of our own network, or the station `to` behind a router, which it is sent to."""
+    control = _EXPECTING_REPLY if expecting_reply else 0
+    if to is None or not to.network:
+        return _frame(ORIGINAL_UNICAST, bytes((1, control)) + apdu)
+    return _frame(ORIGINAL_UNICAST, bytes((1, control | _HAS_DESTINATION)) + _destination(to.network, to.mac) + apdu)
+
+
+def frame_broadcast(apdu: bytes, network: int = EVERY_NETWORK, mac: bytes = b"") -> bytes:
+    """An APDU by broadcast: for every network, for one (1 to 65,534) or its one station `mac`, or for our own alone (0)."""
+    header = bytes((1, _HAS_DESTINATION)) + _destination(network, mac) if network else b"\x01\x00"
+    return _frame(ORIGINAL_BROADCAST, header + apdu)
+
+
+def frame_who_is_router(network: int) -> bytes:
+    """Who-Is-Router-To-Network (clause 6.4.1), by broadcast on our own network, as a datagram."""
+    return _frame(ORIGINAL_BROADCAST, bytes((1, _IS_MESSAGE, WHO_IS_ROUTER)) + network.to_bytes(2, "big"))
+
+
+def frame_register(ttl_seconds: int) -> bytes:
+    """Register-Foreign-Device (clause J.2.6), as a datagram."""
+    return _frame(REGISTER_FOREIGN_DEVICE, ttl_seconds.to_bytes(2, "big"))
+
+
+def as_distributed(broadcast: bytes) -> bytes:
+    """The same broadcast as Distribute-Broadcast-To-Network (clause J.2.10), for the BBMD we are registered with."""
+    return broadcast[:1] + bytes((DISTRIBUTE_BROADCAST,)) + broadcast[2:]
+
+
+def _destination(network: int, mac: bytes) -> bytes:
+    return network.to_bytes(2, "big") + bytes((len(mac),)) + mac + bytes((HOP_COUNT,))
 
 
 def _frame(function: int, npdu: bytes) -> bytes:
     return b"\x81" + bytes((function,)) + (len(npdu) + 4).to_bytes(2, "big") + npdu
 
 
-def parse_datagram(datagram: bytes, host: str, port: int) -> Packet | None:
-    """The APDU in `datagram`, which came from that address; None when it carries none for us. Raises DecodeError."""
+def parse_datagram(datagram: bytes, host: str, port: int) -> Incoming | None:
+    """What is in `datagram`, which came from that address; None when it is nothing for us. Raises DecodeError."""
     if len(datagram) < 4 or datagram[0] != 0x81:
         raise DecodeError("not a BVLL message")
     function, length = datagram[1], int.from_bytes(datagram[2:4], "big")
@@ -76,179 +125,32 @@ def parse_datagram(datagram: bytes, host: str, port: int) -> Packet | None:
         if len(datagram) < 10:
             raise DecodeError("a Forwarded-NPDU without its origin")
         host, port, at = socket.inet_ntoa(datagram[4:8]), int.from_bytes(datagram[8:10], "big"), 10
+    elif function == RESULT and length == len(datagram) == 6:
+        return BvlcResult(host, port, int.from_bytes(datagram[4:6], "big"))
     elif function not in (ORIGINAL_UNICAST, ORIGINAL_BROADCAST):
         return None
     end = min(length, len(datagram))
     try:
-        return _parse_npdu(datagram[at:end], Station(host, port), intact=length == len(datagram))
+        return _parse_npdu(datagram[at:end], Station(host, port), intact=length == len(datagram), forwarded=function == FORWARDED)
     except IndexError:
         raise DecodeError("the network layer's header is cut off") from None
 
 
-def _parse_npdu(npdu: bytes, station: Station, *, intact: bool) -> Packet | None:
-    """Clause 6.2: the source, if it is behind a router, and the APDU. None for a network layer message."""
+def _parse_npdu(npdu: bytes, station: Station, *, intact: bool, forwarded: bool) -> Incoming | None:
+    """Clause 6.2: the source, if it is behind a router, and the APDU or network layer message."""
     if npdu[0] != 1:
         raise DecodeError(f"version {npdu[0]} of the network layer")
     control, at = npdu[1], 2
-    if control & 0x80:
-        return None
-    if control & 0x20:
+    if control & _HAS_DESTINATION:
         at += 3 + npdu[at + 2]
-    if control & 0x08:
+    if control & _HAS_SOURCE:
         network, length = int.from_bytes(npdu[at : at + 2], "big"), npdu[at + 2]
         station = Station(station.host, station.port, network, npdu[at + 3 : at + 3 + length])
         at += 3 + length
-    if control & 0x20:
+    if control & _HAS_DESTINATION:
         at += 1
     if at > len(npdu):
         raise DecodeError("the network layer's header is cut off")
-    return Packet(station, npdu[at:], intact)
-
-
-class UdpPort:
-    """Our UDP port, and where a broadcast address is given a second socket that hears what is sent to it.
-
-    Entering raises TransportError when the address cannot be had. `deliver` is called with every packet; it must not raise.
-    """
-
-    def __init__(
-        self,
-        *,
-        host: str,
-        port: int,
-        broadcast: str | None,
-        broadcast_port: int | None,
-        deliver: Callable[[Packet], None],
-        counters: Counters,
-    ) -> None:
-        self._address = (host, port)
-        self._broadcast = None if broadcast is None else (broadcast, broadcast_port or port or DEFAULT_PORT)
-        self._deliver = deliver
-        self._counters = counters
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._sockets: list[socket.socket] = []
-
-    async def __aenter__(self) -> Self:
-        self._loop = asyncio.get_running_loop()
-        try:
-            self._sockets.append(_bound(self._address, shared=False))
-            if self._broadcast is not None and not self._hears_broadcasts(self._broadcast):
-                self._sockets.append(_bound(self._broadcast, shared=True))
-        except BaseException:
-            self._close()
-            raise
-        for opened in self._sockets:
-            self._loop.add_reader(opened.fileno(), self._drain, opened)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._close()
-
-    def _close(self) -> None:
-        for opened in self._sockets:
-            if self._loop is not None:
-                self._loop.remove_reader(opened.fileno())
-            opened.close()
-        self._sockets.clear()
-
-    def _hears_broadcasts(self, broadcast: tuple[str, int]) -> bool:
-        """Whether the first socket hears them: the kernel gives broadcasts to the wildcard, not to one address."""
-        host, port = self._address
-        return port == broadcast[1] and host in ("", "0.0.0.0", broadcast[0])  # noqa: S104  compared, not bound
-
-    @property
-    def address(self) -> tuple[str, int]:
-        """The address and port that are bound. Raises TransportError when the port is not open."""
-        name: tuple[str, int] = self._socket().getsockname()
-        return name
-
-    @property
-    def room(self) -> int:
-        """How many full answers the kernel keeps for us until we read them."""
-        return int(self._socket().getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)) // DATAGRAM_COST
-
-    def send(self, datagram: bytes | bytearray, host: str, port: int) -> OSError | None:
-        """Send to one station. An error of the operating system is counted and returned: the datagram is as good as lost."""
-        try:
-            self._socket().sendto(datagram, (host, port))
-        except OSError as error:
-            self._counters.send_errors += 1
-            return error
-        return None
-
-    def broadcast(self, datagram: bytes) -> None:
-        """Send to the broadcast address. Raises TransportError when none was given or it cannot be sent to."""
-        if self._broadcast is None:
-            raise TransportError(
-                "there is no broadcast address to send to",
-                hint="set the broadcast address of the reader's network, or name an address",
-            )
-        try:
-            self._socket().sendto(datagram, self._broadcast)
-        except OSError as error:
-            host, port = self._broadcast
-            raise TransportError(
-                f"cannot send to the broadcast address {host}:{port}: {error.strerror or error}",
-                hint="check that the address belongs to a network of this machine (ip -br address)",
-            ) from error
-
-    def _socket(self) -> socket.socket:
-        if not self._sockets:
-            raise TransportError("the BACnet port is closed")
-        return self._sockets[0]
-
-    def _drain(self, opened: socket.socket) -> None:
-        """Read what has arrived, up to DRAIN datagrams, so that the loop stays alive in a flood."""
-        counters = self._counters
-        for _ in range(DRAIN):
-            try:
-                datagram, (host, port) = opened.recvfrom(MAX_DATAGRAM)
-            except BlockingIOError:
-                return
-            except OSError:  # an ICMP error of an earlier datagram; the socket is still good
-                counters.receive_errors += 1
-                continue
-            counters.datagrams += 1
-            try:
-                packet = parse_datagram(datagram, host, port)
-            except DecodeError:
-                packet = Packet(Station(host, port), b"", False)
-            if packet is None:
-                counters.ignored += 1
-                continue
-            self._deliver(packet)
-            if not self._sockets:  # closed by what was delivered
-                return
-
-
-def _bound(address: tuple[str, int], *, shared: bool) -> socket.socket:
-    """A non-blocking UDP socket bound to `address`; `shared` lets other programs hear the same broadcasts."""
-    host, port = address
-    opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    try:
-        opened.setblocking(False)
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-        if shared:
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        opened.bind(address)
-    except (OSError, OverflowError) as error:
-        opened.close()
-        raise TransportError(
-            f"cannot open UDP {host}:{port}: {getattr(error, 'strerror', None) or error}", hint=_hint(error, host, port)
-        ) from error
-    return opened
-
-
-def _hint(error: Exception, host: str, port: int) -> str:
-    match error:
-        case PermissionError():
-            return f"ports below 1024 need a privilege; choose another port than {port}"
-        case OSError(errno=98):
-            return f"another program holds port {port}; see which with: ss -lunp 'sport = :{port}', stop it or choose another port"
-        case OSError(errno=99):
-            return f"{host} is not an address of this machine; see which are with: ip -br address"
-    return "check the host and the port"
+    if control & _IS_MESSAGE:
+        return NetworkMessage(station.host, station.port, npdu[at], npdu[at + 1 :]) if intact else None
+    return Packet(station, npdu[at:], intact, forwarded)

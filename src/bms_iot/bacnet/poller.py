@@ -174,7 +174,7 @@ class _Job:
     async def _ask_one(self, reference: PropertyReference, *, tries: int | None = None) -> None:
         """ReadProperty. Raises DeviceUnreachable."""
         try:
-            answer = await self._client.transact(self._station, encode_read_property(reference), tries=tries)
+            answer = await self._client.transact(self._station, encode_read_property(reference), tries=tries, segmented=True)
             if isinstance(answer, SimpleAck):
                 raise DecodeError("no value")
             if isinstance(answer, (Error, Reject, Abort)):

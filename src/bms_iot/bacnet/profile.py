@@ -10,6 +10,8 @@ from bms_iot.bacnet.services.who_is import IAm
 
 MIN_APDU = 50
 """The smallest APDU of the standard (clause 20.1.2.5)."""
+ROUTED_APDU = 480
+"""What every network type carries, MS/TP among them (clause 6.2.4): all that is asked of a device behind a router at once."""
 MIN_BUDGET = 24
 MAX_PROFILES = 10_000
 FORGET_SECONDS = 24 * 3600.0
@@ -30,6 +32,8 @@ class Profile:
     """
 
     max_apdu: int = MAX_APDU
+    limit: int = MAX_APDU
+    """The longest APDU that the way there is trusted with, whatever the device says."""
     segmentation: int = 3
     budget: int = MAX_APDU
     has_rpm: bool = True
@@ -43,7 +47,7 @@ class Profile:
     def introduce(self, i_am: IAm) -> None:
         """Take over what the device says of itself."""
         known = self.max_apdu
-        self.max_apdu = min(max(i_am.max_apdu, MIN_APDU), MAX_APDU)
+        self.max_apdu = min(max(i_am.max_apdu, MIN_APDU), self.limit)
         self.segmentation = i_am.segmentation
         if self.budget == known or self.budget > self.max_apdu:
             self.budget = self.max_apdu
@@ -82,6 +86,10 @@ class Profile:
             self.has_rpm = True
 
 
+def _routed_profile() -> Profile:
+    return Profile(max_apdu=ROUTED_APDU, limit=ROUTED_APDU, budget=ROUTED_APDU)
+
+
 class Profiles:
     """The profiles by station; bounded, the oldest goes first."""
 
@@ -94,7 +102,7 @@ class Profiles:
         if profile is None:
             if len(self._profiles) >= MAX_PROFILES:
                 del self._profiles[next(iter(self._profiles))]
-            profile = self._profiles[station] = Profile()
+            profile = self._profiles[station] = _routed_profile() if station.network else Profile()
         profile.forget(now)
         return profile
 
