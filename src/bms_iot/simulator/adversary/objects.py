@@ -1,7 +1,7 @@
 """The objects of a device of our own: every property of the nine types as the octets that answer for it."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from bms_iot.domain.points import ObjectType
@@ -171,8 +171,3 @@ def device_properties(*, instance: int, name: str, description: str, max_apdu: i
 def joined(held: Held) -> bytes:
     """A property read whole."""
     return held if isinstance(held, bytes) else b"".join(held)
-
-
-def length_of(names: Iterable[object]) -> bytes:
-    """Element 0 of an array."""
-    return octets.unsigned(sum(1 for _ in names))

@@ -23,7 +23,7 @@ def held(objects: Objects, asked: Asked) -> Answer:
     if found is None:
         return UNKNOWN_OBJECT
     if asked.property == OBJECT_LIST and asked.object == objects.device:
-        return _element(objects.list_octets(), asked.index)
+        return _entry(objects, asked.index)
     if asked.property == PROPERTY_LIST and PROPERTY_LIST not in found.properties:
         numbers = [number for number in found.properties if number not in LEFT_OUT_OF_PROPERTY_LIST]
         return _element([octets.enumerated(number) for number in numbers], asked.index)
@@ -31,6 +31,15 @@ def held(objects: Objects, asked: Asked) -> Answer:
     if value is None:
         return UNKNOWN_PROPERTY
     return value if asked.index is None else _element(value, asked.index)
+
+
+def _entry(objects: Objects, index: int | None) -> Answer:
+    """The object list or an element of it, without encoding all of it for one."""
+    if index is None:
+        return objects.list_octets()
+    if index == 0:
+        return octets.unsigned(len(objects.listed))
+    return octets.object_identifier(*objects.listed[index - 1]) if index <= len(objects.listed) else INVALID_INDEX
 
 
 def _element(value: bytes | list[bytes], index: int | None) -> Answer:
