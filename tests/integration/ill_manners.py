@@ -113,7 +113,8 @@ EXPECTED: Mapping[str, Expected] = {
     "foreign-values": Expected(some=True, errors=("malformed-message", "missing-required-parameter")),
     "wrong-invoke-ids": UNREACHABLE,
     "wrong-service": UNREACHABLE,
-    "truncated-answers": MALFORMED,
+    # Cut behind an object, an answer to ReadPropertyMultiple is a shorter one that is right as far as it goes.
+    "truncated-answers": Expected(some=True, errors=("malformed-message", "missing-required-parameter")),
     "empty-answers": MALFORMED,
     "trailing-garbage": MALFORMED,
     "no-subscriptions": RIGHT,
