@@ -73,7 +73,6 @@ class Client:
             routers=self.routers,
             foreign=self.foreign,
             counters=self.counters,
-            nudges=self.tries - 1,
         )
         self._opened = AsyncExitStack()
 

@@ -43,7 +43,7 @@ Answerer: TypeAlias = Callable[[Station, ConfirmedRequest], bytes | None]
 
 
 class Receiver:
-    """Matches answers to the requests of `sender`; `nudges` is how often a stalled answer in segments is asked for."""
+    """Matches answers to the requests of `sender`."""
 
     def __init__(
         self,
@@ -52,7 +52,6 @@ class Receiver:
         routers: Routers,
         foreign: ForeignDevice | None,
         counters: Counters,
-        nudges: int,
     ) -> None:
         self.listeners: set[Listener] = set()
         self.answerers: dict[int, Answerer] = {}
@@ -60,7 +59,6 @@ class Receiver:
         self._routers = routers
         self._foreign = foreign
         self._counters = counters
-        self._nudges = nudges
 
     def deliver(self, incoming: Incoming) -> None:
         """What the port hands us."""
@@ -148,7 +146,7 @@ class Receiver:
             if segment.sequence != 0:
                 self._counters.segments_passed_over += 1
                 return
-            reassembly = transaction.reassembly = Reassembly(give_up_at=now + MAX_SECONDS, nudges_left=self._nudges)
+            reassembly = transaction.reassembly = Reassembly(give_up_at=now + MAX_SECONDS)
         taken = reassembly.segments
         try:
             acknowledgement = reassembly.take(segment)

@@ -47,7 +47,8 @@ class Reassembly:
     """One answer that arrives in segments, from its first on; `give_up_at` is when it must be whole, on the loop's clock."""
 
     give_up_at: float
-    nudges_left: int
+    silences: int = 0
+    """How often nothing came in time, since the last segment."""
     _window: int = 1
     _parts: list[bytes] = field(default_factory=list)
     _octets: int = 0
@@ -70,14 +71,13 @@ class Reassembly:
         if position >= MAX_SEGMENTS or self._octets > MAX_OCTETS:
             raise TooLong(f"more than {MAX_SEGMENTS} segments or {MAX_OCTETS} octets")
         self._parts.append(segment.parameters)
-        self._repeated, self._complained = 0, False
+        self._repeated, self._complained, self.silences = 0, False, 0
         if position == 0 or not segment.more_follows or len(self._parts) - self._acknowledged >= self._window:
             return self._acknowledge(segment.invoke_id)
         return None
 
     def nudge(self, invoke_id: int) -> bytes:
         """The SegmentACK to send when nothing has come for a while: the last one, or what came after it, was lost."""
-        self._complained = False
         return self._acknowledge(invoke_id, negative=True)
 
     @property

@@ -154,12 +154,16 @@ class Sender:
         self.finish(transaction, self._unreachable(transaction))
 
     def _stalled(self, transaction: Transaction, reassembly: Reassembly, now: float) -> None:
-        """No segment has come for a while: ask for the next one, or give up."""
-        if reassembly.nudges_left > 0 and now < reassembly.give_up_at:
-            reassembly.nudges_left -= 1
+        """No segment has come for a while: ask for the next one, but once only, or give up.
+
+        A device may wait for longer than we do before it repeats a window, and begin to wait anew with each SegmentACK it gets.
+        """
+        reassembly.silences += 1
+        if reassembly.silences < transaction.tries and now < reassembly.give_up_at:
             transaction.deadline = min(now + self.timeout_seconds, reassembly.give_up_at)
-            self._counters.retries += 1
-            self.reply(transaction.station, reassembly.nudge(transaction.invoke_id))
+            if reassembly.silences == 1:
+                self._counters.retries += 1
+                self.reply(transaction.station, reassembly.nudge(transaction.invoke_id))
             return
         self._counters.timeouts += 1
         self.reply(transaction.station, encode_abort(transaction.invoke_id, TSM_TIMEOUT))
