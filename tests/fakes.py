@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from bms_iot.domain.points import Device, DeviceAddress, ObjectIdentifier, Point
 from bms_iot.domain.ports import Clock, FoundDevice, Message, ObjectDescription, ObjectList
 from bms_iot.domain.readings import OptionalValue, Quality, Reading
+from bms_iot.domain.writing import PointWrite, WriteOutcome, WriteState
 from bms_iot.errors import BrokerUnavailable, DeviceUnreachable, PublishRefused
 
 
@@ -22,6 +23,7 @@ class FakeNetwork:
     objects: dict[int, ObjectList] = field(default_factory=dict)
     polls: list[tuple[float, int, bool]] = field(default_factory=list)
     """(time, device instance, with optional properties)"""
+    writes: list[PointWrite] = field(default_factory=list)
 
     async def who_is(
         self, *, low: int | None = None, high: int | None = None, address: DeviceAddress | None = None, wait_seconds: float = 3.0
@@ -51,6 +53,11 @@ class FakeNetwork:
             )
             for point in points
         ]
+
+    async def write_points(self, device: Device, writes: Sequence[PointWrite]) -> list[WriteOutcome]:
+        self._answer(device)
+        self.writes.extend(writes)
+        return [WriteOutcome(write=write, state=WriteState.DONE, reason="written", priority=write.priority) for write in writes]
 
     def _answer(self, device: Device) -> None:
         if device.instance in self.silent:

@@ -14,9 +14,11 @@ from bms_iot.bacnet.network import Station
 from bms_iot.bacnet.poller import read_properties
 from bms_iot.bacnet.profile import Profile, Profiles
 from bms_iot.bacnet.services.who_is import WILDCARD_INSTANCE
+from bms_iot.bacnet.write import write_points
 from bms_iot.domain.points import DEFAULT_PORT, Device, DeviceAddress, ObjectIdentifier, Point
 from bms_iot.domain.ports import Clock, FoundDevice, ObjectDescription, ObjectList
 from bms_iot.domain.readings import Reading
+from bms_iot.domain.writing import PointWrite, WriteOutcome
 from bms_iot.errors import DeviceUnreachable
 
 
@@ -102,6 +104,11 @@ class BacnetNetwork:
         answers = await read_properties(self._client, station, profile, references, self._clock.now)
         now = self._clock.now()
         return [to_reading(point, answers.outcomes, answers.arrived_at(point.object, now), optional=optional) for point in points]
+
+    async def write_points(self, device: Device, writes: Sequence[PointWrite]) -> list[WriteOutcome]:
+        """See `ControllerNetwork`."""
+        station, profile = self._known(device)
+        return await write_points(self._client, station, profile, writes, self._clock.now)
 
     def _known(self, device: Device) -> tuple[Station, Profile]:
         """Raises DeviceUnreachable for what no device can be."""

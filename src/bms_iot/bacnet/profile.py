@@ -38,6 +38,7 @@ class Profile:
     budget: int = MAX_APDU
     has_rpm: bool = True
     rpm_proven: bool = False
+    has_wpm: bool = True
     absent: set[PropertyReference] = field(default_factory=set)
     forget_at: float = 0.0
     _good: int = 0
@@ -83,7 +84,7 @@ class Profile:
         elif now >= self.forget_at:
             self.forget_at = now + FORGET_SECONDS
             self.absent.clear()
-            self.has_rpm = True
+            self.has_rpm = self.has_wpm = True
 
 
 def _routed_profile() -> Profile:

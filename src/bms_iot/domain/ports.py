@@ -7,6 +7,7 @@ from typing import Protocol
 
 from bms_iot.domain.points import Device, DeviceAddress, ObjectIdentifier, Point
 from bms_iot.domain.readings import Reading
+from bms_iot.domain.writing import PointWrite, WriteOutcome
 
 
 class Clock(Protocol):
@@ -81,6 +82,13 @@ class ControllerNetwork(Protocol):
         """One reading for each point, in order; `optional` asks for the 23 optional properties as well.
 
         A point that cannot be read is a reading with quality and error. Raises DeviceUnreachable when nothing answers.
+        """
+        ...
+
+    async def write_points(self, device: Device, writes: Sequence[PointWrite]) -> list[WriteOutcome]:
+        """Write present-values, each point once, ahead of what is read; an outcome for each write, in order.
+
+        Raises DeviceUnreachable when the device did not answer before anything was written.
         """
         ...
 

@@ -13,6 +13,7 @@ from bms_iot.domain.configuration import Reader
 from bms_iot.domain.points import Device, DeviceAddress, ObjectIdentifier, Point
 from bms_iot.domain.ports import ControllerNetwork, FoundDevice, ObjectDescription, ObjectList
 from bms_iot.domain.readings import Reading
+from bms_iot.domain.writing import PointWrite, WriteOutcome
 from bms_iot.errors import TransportError
 
 log = structlog.get_logger()
@@ -115,6 +116,9 @@ class Readers:
 
     async def read_points(self, device: Device, points: Sequence[Point], *, optional: bool = False) -> Sequence[Reading]:
         return await self._through(device.address).read_points(device, points, optional=optional)
+
+    async def write_points(self, device: Device, writes: Sequence[PointWrite]) -> list[WriteOutcome]:
+        return await self._through(device.address).write_points(device, writes)
 
 
 def _contains(reader: Reader, address: DeviceAddress) -> bool:
