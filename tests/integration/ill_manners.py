@@ -150,7 +150,7 @@ def check(
         assert reading.quality is expected.quality, where
 
 
-async def read(ours: BacnetNetwork, points: Sequence[Point]) -> list[Reading] | BacnetError:
+async def read(ours: BacnetNetwork, points: Sequence[Point]) -> Sequence[Reading] | BacnetError:
     """Every reading, or why there are none."""
     try:
         return await ours.read_points(points[0].device, points)

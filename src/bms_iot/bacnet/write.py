@@ -162,7 +162,7 @@ class _Sending:
     async def _transact(self, apdu: bytes) -> Answer | None:
         """The answer; None when none came, or none that can be read. A write is not sent twice."""
         try:
-            answer = await self._client.transact(self._station, apdu, tries=1)
+            answer = await self._client.transact(self._station, apdu, tries=1, urgent=True)
         except (DeviceUnreachable, MalformedReply):
             return None
         return None if isinstance(answer, ComplexAck) else answer
