@@ -153,6 +153,6 @@ def check(
 async def read(ours: BacnetNetwork, points: Sequence[Point]) -> Sequence[Reading] | BacnetError:
     """Every reading, or why there are none."""
     try:
-        return await ours.read_points(points[0].device, points)
+        return list(await ours.read_points(points[0].device, points))
     except (DeviceUnreachable, DeviceRefused, MalformedReply) as error:
         return error

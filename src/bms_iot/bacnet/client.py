@@ -208,3 +208,7 @@ class Client:
         )
         self._sender.add(transaction)
         return transaction
+
+    def withdraw(self, transaction: Transaction) -> None:
+        """Forget a request that is not wanted any more; its `done` is not called."""
+        self._sender.cancel(transaction)

@@ -19,7 +19,7 @@ from bms_iot.bacnet.services.reading import PropertyReference
 from bms_iot.bacnet.services.who_is import WILDCARD_INSTANCE
 from bms_iot.bacnet.text import number_text, plain_text
 from bms_iot.domain.points import ObjectType, Point
-from bms_iot.domain.readings import OptionalValue, Quality, Reading, ReadingError, StatusFlag
+from bms_iot.domain.readings import Condition, OptionalValue, Quality, Reading, ReadingError, StatusFlag
 
 PRESENT_VALUE, STATUS_FLAGS, EVENT_STATE, OUT_OF_SERVICE, RELIABILITY = 85, 111, 36, 81, 103
 VALUE_PROPERTIES = (PRESENT_VALUE, STATUS_FLAGS, EVENT_STATE, OUT_OF_SERVICE, RELIABILITY)
@@ -50,22 +50,24 @@ def to_reading(point: Point, outcomes: Outcomes, acquired_at: datetime, *, optio
     """The reading of `point` from the outcomes of `references_of(point)`."""
     object_type = point.object.type
     identifier = ObjectId(object_type.number, point.object.instance)
+    text, condition = state_of(object_type, identifier, outcomes)
+    return Reading.of(point.id, acquired_at, text, condition, _optional(object_type, identifier, outcomes) if optional else None)
+
+
+def state_of(object_type: ObjectType, identifier: ObjectId, outcomes: Outcomes) -> tuple[str | None, Condition]:
+    """The text of a point's present-value and what is said beside it, from the outcomes of its references."""
     text, quality, error = present_value(object_type, outcomes.get(PropertyReference(identifier, PRESENT_VALUE), NOT_ANSWERED))
     flags = _status_flags(_single(outcomes, identifier, STATUS_FLAGS))
     reliability = _enumeration(names.RELIABILITIES, _single(outcomes, identifier, RELIABILITY))
     if quality is Quality.GOOD and (StatusFlag.FAULT in flags or reliability not in (None, NO_FAULT)):
         quality = Quality.UNCERTAIN
-    return Reading(
-        point_id=point.id,
-        acquired_at=acquired_at,
-        present_value=text,
+    return text, Condition(
         quality=quality,
         status_flags=flags,
         event_state=_enumeration(names.EVENT_STATES, _single(outcomes, identifier, EVENT_STATE)),
         out_of_service=_boolean(_single(outcomes, identifier, OUT_OF_SERVICE)),
         reliability=reliability,
         error=error,
-        optional=_optional(object_type, identifier, outcomes) if optional else None,
     )
 
 

@@ -11,9 +11,11 @@ from bms_iot.bacnet.convert import references_of, to_reading
 from bms_iot.bacnet.counters import Counters
 from bms_iot.bacnet.discovery import describe_objects, introduce_heard, read_object_list, who_is
 from bms_iot.bacnet.network import Station
+from bms_iot.bacnet.plans import Plans
 from bms_iot.bacnet.poller import read_properties
 from bms_iot.bacnet.profile import Profile, Profiles
 from bms_iot.bacnet.services.who_is import WILDCARD_INSTANCE
+from bms_iot.bacnet.sweep import Sweeper
 from bms_iot.bacnet.write import write_points
 from bms_iot.domain.points import DEFAULT_PORT, Device, DeviceAddress, ObjectIdentifier, Point
 from bms_iot.domain.ports import Clock, FoundDevice, ObjectDescription, ObjectList
@@ -54,6 +56,8 @@ class BacnetNetwork:
         )
         self._profiles = Profiles()
         self._clock = clock
+        self._plans = Plans()
+        self._sweeper = Sweeper(self._client, clock.now)
         introduce_heard(self._client, self._profiles)
 
     async def __aenter__(self) -> Self:
@@ -100,6 +104,9 @@ class BacnetNetwork:
     async def read_points(self, device: Device, points: Sequence[Point], *, optional: bool = False) -> Sequence[Reading]:
         """See `ControllerNetwork`."""
         station, profile = self._known(device)
+        plan = None if optional else self._plans.of(station, points, profile)
+        if plan is not None:
+            return await self._sweeper.sweep(station, profile, plan)
         references = [reference for point in points for reference in references_of(point, optional=optional)]
         answers = await read_properties(self._client, station, profile, references, self._clock.now)
         now = self._clock.now()

@@ -9,14 +9,14 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeAlias
 
 from bms_iot.bacnet import names
 from bms_iot.bacnet.apdu import Abort, ComplexAck, Error, PropertyError, Reject, SimpleAck
-from bms_iot.bacnet.client import Client, refusal
+from bms_iot.bacnet.client import Answer, Client, refusal
 from bms_iot.bacnet.codec import DecodeError, ObjectId
 from bms_iot.bacnet.network import Station
 from bms_iot.bacnet.profile import REPLY_HEADER_OCTETS, Profile, estimate
@@ -30,7 +30,7 @@ from bms_iot.bacnet.services.reading import (
 )
 from bms_iot.domain.points import ObjectIdentifier
 from bms_iot.domain.readings import ReadingError
-from bms_iot.errors import DeviceUnreachable, MalformedReply, TransportError
+from bms_iot.errors import BacnetError, DeviceUnreachable, MalformedReply, TransportError
 
 UNRECOGNIZED_SERVICE = 9
 MAX_SILENCES = 3
@@ -51,6 +51,8 @@ NOT_ANSWERED = ReadingError(error_class="services", error_code="missing-required
 
 Outcome: TypeAlias = PropertyValues | ReadingError
 Batch: TypeAlias = list[PropertyReference]
+Ended: TypeAlias = Answer | BacnetError
+"""How a request ended."""
 
 
 @dataclass(slots=True)
@@ -65,6 +67,19 @@ class Answers:
         return self.arrived.get(ObjectId(wanted.type.number, wanted.instance), otherwise)
 
 
+@dataclass(slots=True, kw_only=True)
+class Begun:
+    """What a prepared poll leaves to the tolerant way.
+
+    `surprises` are batches that were asked and how each ended, `rest` those that were not asked; `heard` says that others were
+    answered.
+    """
+
+    surprises: list[tuple[Batch, Ended]] = field(default_factory=list)
+    rest: list[Batch] = field(default_factory=list)
+    heard: bool = False
+
+
 async def read_properties(
     client: Client, station: Station, profile: Profile, references: Sequence[PropertyReference], now: Callable[[], datetime]
 ) -> Answers:
@@ -73,19 +88,34 @@ async def read_properties(
     Raises DeviceUnreachable when nothing at all was answered, TransportError when our port is closed.
     """
     job = _Job(client, station, profile, now)
-    await job.run(references)
+    job.want(references)
+    await job.run()
+    return job.answers
+
+
+async def resume(client: Client, station: Station, profile: Profile, begun: Begun, now: Callable[[], datetime]) -> Answers:
+    """Go on where a prepared poll met something it does not know; raises as `read_properties` does."""
+    job = _Job(client, station, profile, now, heard=begun.heard)
+    for batch, _ in begun.surprises:
+        job.expect(batch)
+    for batch in begun.rest:
+        job.want(batch)
+    await job.run(begun.surprises)
     return job.answers
 
 
 class _Job:
     """One call of `read_properties`: the batches that wait, and what came of the others."""
 
-    def __init__(self, client: Client, station: Station, profile: Profile, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, client: Client, station: Station, profile: Profile, now: Callable[[], datetime], *, heard: bool = False
+    ) -> None:
         self.answers = Answers()
         self._client = client
         self._station = station
         self._profile = profile
         self._now = now
+        self._heard = heard
         self._waiting: deque[Batch] = deque()
         self._asked_again: set[PropertyReference] = set()
         self._silences = 0
@@ -93,31 +123,46 @@ class _Job:
         self._malformed = 0
         self._failure: DeviceUnreachable | TransportError | None = None
 
-    async def run(self, references: Sequence[PropertyReference]) -> None:
+    def want(self, references: Sequence[PropertyReference]) -> None:
+        """Ask for these, but for those the device was found not to have."""
         absent = self._profile.absent
         wanted = [reference for reference in references if reference not in absent]
         self.answers.outcomes.update(dict.fromkeys(references, UNKNOWN_PROPERTY))
-        for reference in wanted:
-            self.answers.outcomes[reference] = NOT_ANSWERED
+        self.expect(wanted)
         if wanted:
             self._waiting.append(wanted)
+
+    def expect(self, references: Iterable[PropertyReference]) -> None:
+        """These are asked for."""
+        self.answers.outcomes.update(dict.fromkeys(references, NOT_ANSWERED))
+
+    async def run(self, ended: Sequence[tuple[Batch, Ended]] = ()) -> None:
+        """Judge how these requests ended, then ask for all that waits. Raises DeviceUnreachable, TransportError."""
+        for batch, end in ended:
+            await self._attempt(batch, self._judge(batch, end))
         if self._client.in_flight_per_device == 1:
             await self._work()
         else:
             await asyncio.gather(*(self._work() for _ in range(self._client.in_flight_per_device)))
-        if isinstance(self._failure, TransportError) or (self._failure is not None and not self.answers.arrived):
+        if isinstance(self._failure, TransportError) or (self._failure is not None and not self._was_heard()):
             raise self._failure
+
+    def _was_heard(self) -> bool:
+        return self._heard or bool(self.answers.arrived)
 
     async def _work(self) -> None:
         while self._waiting:
             batch = self._take()
-            try:
-                await self._ask(batch)
-            except DeviceUnreachable as error:
-                self._fall_silent(batch, error)
-            except TransportError as error:
-                self._failure = error
-                self._waiting.clear()
+            await self._attempt(batch, self._ask(batch))
+
+    async def _attempt(self, batch: Batch, asking: Awaitable[None]) -> None:
+        try:
+            await asking
+        except DeviceUnreachable as error:
+            self._fall_silent(batch, error)
+        except TransportError as error:
+            self._failure = error
+            self._waiting.clear()
 
     def _take(self) -> Batch:
         """The next batch, cut to what the device can answer at once."""
@@ -125,7 +170,7 @@ class _Job:
         if not self._profile.has_rpm:
             size = 1
         else:
-            room = min(self._profile.budget, self._profile.max_apdu) - REPLY_HEADER_OCTETS
+            room = self._profile.room
             size, previous = 0, None
             for reference in batch:
                 room -= estimate(reference, previous)
@@ -142,20 +187,26 @@ class _Job:
             await self._ask_one(batch[0])
             return
         request = encode_read_property_multiple(batch)
+        end: Ended
         try:
-            answer = await self._client.transact(self._station, request, tries=max(1, self._client.tries - 1))
-        except DeviceUnreachable as silence:
-            await self._probe(batch, silence)
-            return
-        except MalformedReply:
-            self._spoilt(batch)
-            return
-        if isinstance(answer, ComplexAck):
-            self._take_over(batch, answer)
-        elif isinstance(answer, SimpleAck):
-            self._spoilt(batch)
-        else:
-            self._refused(batch, answer)
+            end = await self._client.transact(self._station, request, tries=tries_of_batch(self._client))
+        except (DeviceUnreachable, MalformedReply) as error:
+            end = error
+        await self._judge(batch, end)
+
+    async def _judge(self, batch: Batch, end: Ended) -> None:
+        """What to make of how a ReadPropertyMultiple ended. Raises DeviceUnreachable, TransportError."""
+        match end:
+            case ComplexAck():
+                self._take_over(batch, end)
+            case MalformedReply() | SimpleAck():
+                self._spoilt(batch)
+            case DeviceUnreachable():
+                await self._probe(batch, end)
+            case Error() | Reject() | Abort():
+                self._refused(batch, end)
+            case BacnetError():
+                raise end
 
     async def _probe(self, batch: Batch, silence: DeviceUnreachable) -> None:
         """The last try of a batch nobody answered is for one property; raises `silence` when that is not answered either."""
@@ -187,7 +238,7 @@ class _Job:
             self._client.counters.malformed += isinstance(error, DecodeError)
             self._settle(reference, MALFORMED)
             return
-        self._settle(reference, _outcome(result.outcome))
+        self._settle(reference, outcome_of(result.outcome))
 
     def _take_over(self, batch: Batch, answer: ComplexAck) -> None:
         """Note what the answer says of what was asked; ask once more for what it leaves out."""
@@ -207,7 +258,7 @@ class _Job:
                 outcomes[reference] = outcome
                 self.answers.arrived[reference.object] = at
             elif outcome is not None:
-                self._settle(reference, _outcome(outcome))
+                self._settle(reference, outcome_of(outcome))
             elif reference not in self._asked_again:
                 left_out.append(reference)
         if left_out:
@@ -249,7 +300,7 @@ class _Job:
         self._silences += 1
         for reference in batch:
             self.answers.outcomes[reference] = TIMED_OUT
-        if not self.answers.arrived:
+        if not self._was_heard():
             self._failure = error
         if self._failure is not None or self._silences >= MAX_SILENCES:
             self._give_up()
@@ -260,6 +311,11 @@ class _Job:
         self._waiting.clear()
 
 
+def tries_of_batch(client: Client) -> int:
+    """How often a batch is sent; the last try is for one property of it."""
+    return max(1, client.tries - 1)
+
+
 def _octets(batch: Batch) -> int:
     total, previous = REPLY_HEADER_OCTETS, None
     for reference in batch:
@@ -268,7 +324,8 @@ def _octets(batch: Batch) -> int:
     return total
 
 
-def _outcome(outcome: PropertyValues | PropertyError) -> Outcome:
+def outcome_of(outcome: PropertyValues | PropertyError) -> Outcome:
+    """The domain's spelling of an error; values as they are."""
     if isinstance(outcome, PropertyError):
         return ReadingError(
             error_class=names.name_of(names.ERROR_CLASSES, outcome.error_class),

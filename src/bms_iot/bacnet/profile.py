@@ -20,7 +20,7 @@ FIRST_PATIENCE = 50
 LAST_PATIENCE = 12_800
 
 PRESENT_VALUE, OBJECT_NAME, OBJECT_LIST = 85, 77, 76
-_ALWAYS_ASKED = frozenset({PRESENT_VALUE, OBJECT_NAME, OBJECT_LIST})
+ALWAYS_ASKED = frozenset({PRESENT_VALUE, OBJECT_NAME, OBJECT_LIST})
 
 
 @dataclass(slots=True)
@@ -41,6 +41,8 @@ class Profile:
     has_wpm: bool = True
     absent: set[PropertyReference] = field(default_factory=set)
     forget_at: float = 0.0
+    changes: int = 0
+    """Counts the changes of `absent`."""
     _good: int = 0
     _patience: int = FIRST_PATIENCE
     _grown: bool = False
@@ -74,8 +76,9 @@ class Profile:
 
     def lacks(self, reference: PropertyReference) -> None:
         """The device said unknown-property."""
-        if reference.property not in _ALWAYS_ASKED:
+        if reference.property not in ALWAYS_ASKED and reference not in self.absent:
             self.absent.add(reference)
+            self.changes += 1
 
     def forget(self, now: float) -> None:
         """Give what the device lacks another chance when the time has come; `now` in seconds of a monotonic clock."""
@@ -84,7 +87,13 @@ class Profile:
         elif now >= self.forget_at:
             self.forget_at = now + FORGET_SECONDS
             self.absent.clear()
+            self.changes += 1
             self.has_rpm = self.has_wpm = True
+
+    @property
+    def room(self) -> int:
+        """The octets a ReadPropertyMultiple-ACK has for results."""
+        return min(self.budget, self.max_apdu) - REPLY_HEADER_OCTETS
 
 
 def _routed_profile() -> Profile:

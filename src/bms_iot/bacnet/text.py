@@ -7,6 +7,7 @@ from bms_iot.bacnet import names
 from bms_iot.bacnet.codec import BitString, Constructed, ContextValue, Date, Double, ObjectId, RawValue, Time, Value
 
 _FLOAT32 = struct.Struct("<f")
+_REAL = struct.Struct(">f")
 SMALLEST_NORMAL = 2.0**-126
 _NORMAL_DIGITS = (6, 7, 8)
 """Six digits always survive in a normal float32, so fewer are found by dropping zeros; denormal ones have fewer."""
@@ -35,6 +36,18 @@ def _shortest(value: float) -> float:
         except OverflowError:  # rounded up beyond the largest float32
             continue
     return float(f"{value:.9g}")
+
+
+def real_text(octets: bytes) -> str:
+    """`number_text` of the four octets of a REAL, several times as fast where no exponent is needed."""
+    value: float = _REAL.unpack(octets)[0]
+    for digits in ("%.6g", "%.7g", "%.8g", "%.9g"):
+        text: str = digits % value
+        if "e" in text:
+            break
+        if _REAL.pack(float(text)) == octets:
+            return text
+    return number_text(value)
 
 
 def object_id_text(identifier: ObjectId) -> str:

@@ -133,6 +133,18 @@ class Reading(tuple[int, datetime, str | None, Condition, Mapping[str, OptionalV
             reliability=reliability,
             error=error,
         )
+        return cls.of(point_id, acquired_at, present_value, condition, optional)
+
+    @classmethod
+    def of(
+        cls,
+        point_id: int,
+        acquired_at: datetime,
+        present_value: str | None,
+        condition: Condition,
+        optional: Mapping[str, OptionalValue] | None = None,
+    ) -> Self:
+        """The same with a condition that is there already."""
         return tuple.__new__(cls, (point_id, acquired_at, present_value, condition, optional))
 
     @property
@@ -181,7 +193,7 @@ class Reading(tuple[int, datetime, str | None, Condition, Mapping[str, OptionalV
 
     def carrying(self, optional: Mapping[str, OptionalValue] | None) -> Self:
         """The same with these optional properties."""
-        return tuple.__new__(type(self), (*self[:4], optional))
+        return self.of(*self[:4], optional)
 
     def __repr__(self) -> str:
         point_id, acquired_at, present_value, condition, optional = self
