@@ -12,7 +12,7 @@ demo: $(VENV)/.demo
 	@$(BIN)/bms-iot demo --directory .demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check
