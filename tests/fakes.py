@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 
 from bms_iot.domain.points import Device, DeviceAddress, ObjectIdentifier, Point
 from bms_iot.domain.ports import Clock, FoundDevice, Message, ObjectDescription, ObjectList
+from bms_iot.domain.profiles import LearnedProfile
 from bms_iot.domain.readings import OptionalValue, Quality, Reading
 from bms_iot.domain.writing import PointWrite, WriteOutcome, WriteState
-from bms_iot.errors import BrokerUnavailable, DeviceUnreachable, PublishRefused
+from bms_iot.errors import BrokerUnavailable, DeviceUnreachable, PublishRefused, WrongDevice
 
 
 @dataclass
@@ -24,11 +25,39 @@ class FakeNetwork:
     polls: list[tuple[float, int, bool]] = field(default_factory=list)
     """(time, device instance, with optional properties)"""
     writes: list[PointWrite] = field(default_factory=list)
+    answering: dict[DeviceAddress, int] = field(default_factory=dict)
+    """Who answers at an address, where it is not who is meant."""
+    probes: list[tuple[float, int]] = field(default_factory=list)
+    """(time, device instance)"""
+    listeners: list[Callable[[FoundDevice], None]] = field(default_factory=list)
+    profiles: dict[Device, LearnedProfile] = field(default_factory=dict)
+    read: list[tuple[Point, ...]] = field(default_factory=list)
+    """What was asked for in each poll."""
 
     async def who_is(
         self, *, low: int | None = None, high: int | None = None, address: DeviceAddress | None = None, wait_seconds: float = 3.0
     ) -> list[FoundDevice]:
         return [device for device in self.found if address is None or device.address == address]
+
+    def listen(self, listener: Callable[[FoundDevice], None]) -> Callable[[], None]:
+        self.listeners.append(listener)
+        return lambda: self.listeners.remove(listener)
+
+    def say_i_am(self, found: FoundDevice) -> None:
+        for listener in tuple(self.listeners):
+            listener(found)
+
+    async def probe(self, device: Device, *, tries: int | None = None) -> None:
+        self.probes.append((self.clock.monotonic(), device.instance))
+        self._answer(device)
+        if (other := self.answering.get(device.address, device.instance)) != device.instance:
+            raise WrongDevice(f"device {other} answers in place of {device.instance}", instance=other)
+
+    def learned(self, device: Device) -> LearnedProfile | None:
+        return self.profiles.get(device)
+
+    def recall(self, device: Device, profile: LearnedProfile) -> None:
+        self.profiles[device] = profile
 
     async def read_object_list(self, device: Device) -> ObjectList:
         self._answer(device)
@@ -39,6 +68,7 @@ class FakeNetwork:
 
     async def read_points(self, device: Device, points: Sequence[Point], *, optional: bool = False) -> Sequence[Reading]:
         self.polls.append((self.clock.monotonic(), device.instance, optional))
+        self.read.append(tuple(points))
         self._answer(device)
         return [
             Reading(

@@ -29,6 +29,7 @@ from bms_iot.gateway.poll import Poll
 from bms_iot.gateway.prune import Prune
 from bms_iot.gateway.publish import Publish
 from bms_iot.gateway.readers import OpenReader, Readers
+from bms_iot.gateway.remember import Remember
 from bms_iot.gateway.state import GatewayState
 from bms_iot.gateway.store import Store
 from bms_iot.mqtt.client import MqttBroker
@@ -109,8 +110,10 @@ async def _compose(
         image_interval=settings.polling.image_interval_seconds, max_payload_bytes=settings.mqtt.max_payload_bytes,
     )  # fmt: skip
     poll = Poll(network=readers, store=store, clock=clock, pace=_pace(settings), state=state)
-    monitor = Monitor(database=database, image=image, poll=poll, clock=clock, state=state)
+    monitor = Monitor(database=database, image=image, poll=poll, clock=clock, state=state, rules=settings.polling.rules)
     await monitor.open()
+    remember = Remember(network=readers, poll=poll, database=database, clock=clock)
+    await remember.recall()
     configure = Configure(database=database, readers=readers, monitor=monitor, clock=clock, state=state, upload=settings.upload)
     broker = _broker(settings.mqtt, topics, state, lambda: beat.announce_online())  # noqa: PLW0108 - beat comes later
     beat = Beat(
@@ -120,6 +123,8 @@ async def _compose(
     async with broker:
         yield Gateway(
             poll=poll,
+            monitor=monitor,
+            remember=remember,
             store=store,
             publish=Publish(
                 broker=broker, outbox=outbox, image=image, topics=topics, clock=clock, state=state,
@@ -270,7 +275,9 @@ async def _boot(settings: Settings, database: Database, clock: Clock) -> int:
 def _pace(settings: Settings) -> Pace:
     polling = settings.polling
     return Pace(
+        fast_interval=polling.fast_seconds,
         interval=polling.interval_seconds,
+        slow_interval=polling.slow_seconds,
         optional_interval=polling.optional_interval_seconds,
         backoff_max=polling.backoff_max_seconds,
     )

@@ -16,6 +16,7 @@ BmsError
 ├── BacnetError                 exit 1
 │   ├── TransportError          exit 1    our own UDP port cannot be opened or used
 │   ├── DeviceUnreachable       exit 1    a device did not answer in time
+│   ├── WrongDevice             exit 1    another device than the one that was meant answers at its address
 │   ├── DeviceRefused           exit 1    a device answered with error, reject or abort
 │   └── MalformedReply          exit 1    a device answered with something undecodable
 ├── BrokerError                 exit 1
@@ -120,6 +121,14 @@ class TransportError(BacnetError):
 
 class DeviceUnreachable(BacnetError):
     """A device did not answer in time."""
+
+
+class WrongDevice(BacnetError):
+    """Another device than the one that was meant answers at its address; `instance` is who, None where it does not say."""
+
+    def __init__(self, message: str, *, instance: int | None = None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.instance = instance
 
 
 class DeviceRefused(BacnetError):

@@ -26,6 +26,7 @@ from pydantic import (
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from bms_iot.domain.classes import ClassRule
 from bms_iot.domain.points import DEFAULT_PORT
 from bms_iot.errors import ConfigurationError
 
@@ -130,13 +131,46 @@ class BacnetSettings(_Section):
         return None if value is None else str(ipaddress.IPv4Address(value))
 
 
+def class_rules(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Rules as `ClassRule` spells them. Raises ValueError."""
+    return tuple(str(ClassRule.parse(value)) for value in values)
+
+
 class PollingSettings(_Section):
     """How often points are read."""
 
-    interval_seconds: Seconds = 10.0
+    interval_seconds: Seconds = Field(10.0, description="of the class normal")
+    fast_interval_seconds: Seconds | None = Field(None, description="of the class fast; a fifth of interval_seconds by default")
+    slow_interval_seconds: Seconds | None = Field(None, description="of the class slow; six times interval_seconds by default")
+    classes: Annotated[Words, AfterValidator(class_rules)] = Field(
+        (), description="CLASS DEVICE/TYPE/NAME with * and ?, comma-separated; the first that fits a point counts"
+    )
     optional_interval_seconds: Seconds = Field(3600.0, description="the 23 optional properties")
     image_interval_seconds: Seconds = Field(60.0, description="how often controller_points is brought up to date")
     backoff_max_seconds: Seconds = Field(300.0, description="longest pause between probes of a silent device")
+
+    @property
+    def fast_seconds(self) -> float:
+        """The setting, or what follows from `interval_seconds`."""
+        return self.fast_interval_seconds or self.interval_seconds / 5
+
+    @property
+    def slow_seconds(self) -> float:
+        """The setting, or what follows from `interval_seconds`."""
+        return self.slow_interval_seconds or self.interval_seconds * 6
+
+    @property
+    def rules(self) -> tuple[ClassRule, ...]:
+        """`classes`, parsed."""
+        return tuple(map(ClassRule.parse, self.classes))
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "PollingSettings":
+        if not self.fast_seconds <= self.interval_seconds <= self.slow_seconds:
+            raise ValueError(
+                "fast_interval_seconds, interval_seconds and slow_interval_seconds must not grow shorter in this order"
+            )
+        return self
 
 
 class OutboxSettings(_Section):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bms_iot.domain.classes import ClassRule
 from bms_iot.domain.configuration import ConfiguredDevice, ConfiguredObject, Deployment, Reader
 from bms_iot.domain.points import Device, DeviceAddress, ObjectIdentifier, ObjectType
 from bms_iot.domain.schedule import Pace
@@ -21,6 +22,7 @@ from bms_iot.gateway.poll import Poll
 from bms_iot.gateway.prune import Prune
 from bms_iot.gateway.publish import Publish
 from bms_iot.gateway.readers import Readers
+from bms_iot.gateway.remember import Remember
 from bms_iot.gateway.state import GatewayState
 from bms_iot.gateway.store import Store
 from bms_iot.mqtt.topics import Topics
@@ -91,6 +93,7 @@ async def running_gateway(
     *,
     connected: bool = True,
     upload: UploadSettings | None = None,
+    rules: Sequence[ClassRule] = (),
 ) -> AsyncIterator[Running]:
     """The verbs wired together as the composition root wires them; cancelled on leaving."""
     clock, broker = VirtualClock(), FakeBroker(is_connected=connected)
@@ -114,13 +117,17 @@ async def running_gateway(
             pace=Pace(interval=10.0, optional_interval=3600.0, backoff_max=40.0),
             state=state,
         )
-        monitor = Monitor(database=database, image=image, poll=poll, clock=clock, state=state)
+        monitor = Monitor(database=database, image=image, poll=poll, clock=clock, state=state, rules=rules)
         await monitor.open()
+        remember = Remember(network=readers, poll=poll, database=database, clock=clock)
+        await remember.recall()
         configure = Configure(
             database=database, readers=readers, monitor=monitor, clock=clock, state=state, upload=upload or UploadSettings()
         )
         gateway = Gateway(
             poll=poll,
+            monitor=monitor,
+            remember=remember,
             store=store,
             publish=Publish(
                 broker=broker, outbox=outbox, image=image, topics=topics, clock=clock, state=state, drain_messages_per_second=100,

@@ -93,6 +93,16 @@ def introduce_heard(client: Client, profiles: Profiles) -> Callable[[], None]:
     return client.listen(hear)
 
 
+def hear(client: Client, listener: Callable[[FoundDevice], None]) -> Callable[[], None]:
+    """Tell `listener` every I-Am; the result stops it."""
+
+    def tell(source: Station, request: UnconfirmedRequest) -> None:
+        if (i_am := _i_am(client, request)) is not None:
+            listener(_found(source, i_am))
+
+    return client.listen(tell)
+
+
 def _i_am(client: Client, request: UnconfirmedRequest) -> IAm | None:
     if request.service != I_AM:
         return None

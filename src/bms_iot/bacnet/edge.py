@@ -1,7 +1,8 @@
 """The package as the gateway sees it: domain values in, domain values out."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -9,7 +10,9 @@ from bms_iot.bacnet.addresses import is_broadcast, station_of
 from bms_iot.bacnet.client import Client
 from bms_iot.bacnet.convert import references_of, to_reading
 from bms_iot.bacnet.counters import Counters
-from bms_iot.bacnet.discovery import describe_objects, introduce_heard, read_object_list, who_is
+from bms_iot.bacnet.discovery import describe_objects, hear, introduce_heard, read_object_list, who_is
+from bms_iot.bacnet.identity import prove
+from bms_iot.bacnet.learned import take_over, to_learned
 from bms_iot.bacnet.network import Station
 from bms_iot.bacnet.plans import Plans
 from bms_iot.bacnet.poller import read_properties
@@ -19,6 +22,7 @@ from bms_iot.bacnet.sweep import Sweeper
 from bms_iot.bacnet.write import write_points
 from bms_iot.domain.points import DEFAULT_PORT, Device, DeviceAddress, ObjectIdentifier, Point
 from bms_iot.domain.ports import Clock, FoundDevice, ObjectDescription, ObjectList
+from bms_iot.domain.profiles import LearnedProfile
 from bms_iot.domain.readings import Reading
 from bms_iot.domain.writing import PointWrite, WriteOutcome
 from bms_iot.errors import DeviceUnreachable
@@ -90,6 +94,29 @@ class BacnetNetwork:
         """See `ControllerNetwork`. Raises TransportError when broadcasting is not possible."""
         station = None if address is None else station_of(address)
         return await who_is(self._client, self._profiles, low=low, high=high, station=station, wait_seconds=wait_seconds)
+
+    def listen(self, listener: Callable[[FoundDevice], None]) -> Callable[[], None]:
+        """See `ControllerNetwork`."""
+        return hear(self._client, listener)
+
+    async def probe(self, device: Device, *, tries: int | None = None) -> None:
+        """See `ControllerNetwork`."""
+        station, _ = self._known(device)
+        await prove(self._client, station, device.instance, tries=tries)
+
+    def learned(self, device: Device) -> LearnedProfile | None:
+        """See `ControllerNetwork`."""
+        try:
+            _, profile = self._known(device)
+        except DeviceUnreachable:
+            return None
+        return to_learned(profile, now=self._clock.now(), monotonic=asyncio.get_running_loop().time())
+
+    def recall(self, device: Device, profile: LearnedProfile) -> None:
+        """See `ControllerNetwork`."""
+        with suppress(DeviceUnreachable):
+            _, known = self._known(device)
+            take_over(known, profile, now=self._clock.now(), monotonic=asyncio.get_running_loop().time())
 
     async def read_object_list(self, device: Device) -> ObjectList:
         """See `ControllerNetwork`."""

@@ -1,11 +1,12 @@
 """The two network edges and the clock, as the gateway sees them. Tests put fakes behind these, and behind nothing else."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from bms_iot.domain.points import Device, DeviceAddress, ObjectIdentifier, Point
+from bms_iot.domain.profiles import LearnedProfile
 from bms_iot.domain.readings import Reading
 from bms_iot.domain.writing import PointWrite, WriteOutcome
 
@@ -68,6 +69,25 @@ class ControllerNetwork(Protocol):
 
         One instance at one address is not waited for any longer than until it answers.
         """
+        ...
+
+    def listen(self, listener: Callable[[FoundDevice], None]) -> Callable[[], None]:
+        """Call `listener` with every I-Am that arrives, asked for or not; it must not raise. The result takes it away again."""
+        ...
+
+    async def probe(self, device: Device, *, tries: int | None = None) -> None:
+        """One small request: is this device there, and is it the one of that instance? `tries` is the setting by default.
+
+        Raises DeviceUnreachable, WrongDevice when another device answers at the address.
+        """
+        ...
+
+    def learned(self, device: Device) -> LearnedProfile | None:
+        """What was learned of a device so far; None where there is nobody to ask."""
+        ...
+
+    def recall(self, device: Device, profile: LearnedProfile) -> None:
+        """Take over what was learned of a device before, but for what has grown old."""
         ...
 
     async def read_object_list(self, device: Device) -> ObjectList:

@@ -10,10 +10,12 @@ import structlog
 from bms_iot.domain.ports import Broker
 from bms_iot.gateway.beat import Beat
 from bms_iot.gateway.execute import Execute
+from bms_iot.gateway.monitor import Monitor
 from bms_iot.gateway.poll import Poll
 from bms_iot.gateway.prune import Prune
 from bms_iot.gateway.publish import Publish
 from bms_iot.gateway.readers import Readers
+from bms_iot.gateway.remember import Remember
 from bms_iot.gateway.state import GatewayState
 from bms_iot.gateway.store import Store
 from bms_iot.storage.database import Database
@@ -30,6 +32,8 @@ class Gateway:
     """Everything that runs. A task that raises something unexpected ends the process; the supervisor starts it again."""
 
     poll: Poll
+    monitor: Monitor
+    remember: Remember
     store: Store
     publish: Publish
     execute: Execute
@@ -50,6 +54,8 @@ class Gateway:
                 try:
                     async with asyncio.TaskGroup() as sources:
                         sources.create_task(self.poll.run(), name="poll")
+                        sources.create_task(self.monitor.run(), name="monitor")
+                        sources.create_task(self.remember.run(), name="remember")
                         sources.create_task(self.execute.run(), name="execute")
                         sources.create_task(self.beat.run(), name="beat")
                         sources.create_task(self.prune.run(), name="prune")

@@ -1,38 +1,71 @@
 """What is monitored: on or off, and which points. Both survive a restart."""
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bms_iot.domain.classes import ClassRule, PollingClass, choose
 from bms_iot.domain.configuration import ConfiguredDevice
 from bms_iot.domain.health import MonitoringStatus
-from bms_iot.domain.points import Device, Point
+from bms_iot.domain.points import Device, ObjectIdentifier, Point
 from bms_iot.domain.ports import Clock
 from bms_iot.gateway.image import CurrentImage
 from bms_iot.gateway.poll import Poll
 from bms_iot.gateway.state import GatewayState
+from bms_iot.storage.classes import load_classes
 from bms_iot.storage.configuration import distinct, load_configuration, load_monitoring, save_configuration, save_monitoring
 from bms_iot.storage.database import Database
 from bms_iot.storage.points import StoredPoint, load_points, register
 
 log = structlog.get_logger()
 
+Place = tuple[str, int, ObjectIdentifier]
+"""Controller id, device instance and object."""
+
+CHOICES_EVERY_SECONDS = 30.0
+NO_PROPERTIES: Mapping[str, object] = MappingProxyType({})
+
 
 class Monitor:
     """Starts, stops and re-plans polling."""
 
-    def __init__(self, *, database: Database, image: CurrentImage, poll: Poll, clock: Clock, state: GatewayState) -> None:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        image: CurrentImage,
+        poll: Poll,
+        clock: Clock,
+        state: GatewayState,
+        rules: Sequence[ClassRule] = (),
+    ) -> None:
         self._database, self._image, self._poll, self._clock, self._state = database, image, poll, clock, state
+        self._rules = rules
+        self._planned: Sequence[StoredPoint] = ()
+        self._properties: dict[Place, Mapping[str, object]] = {}
+        self._on_site: dict[str, PollingClass] = {}
 
     async def open(self) -> None:
         """Take up what was configured: the newest configuration, or every known point where there is none."""
-        known, planned, monitoring = await self._database.write(_take_up, self._clock.now())
-        self._image.learn(known)
-        self._state.is_monitoring = monitoring is not MonitoringStatus.STOPPED
-        self._plan(planned)
+        taken = await self._database.write(_take_up, self._clock.now())
+        self._image.learn(taken.known)
+        self._state.is_monitoring = taken.monitoring is not MonitoringStatus.STOPPED
+        self._on_site = taken.on_site
+        self._plan(taken.planned, taken.configuration)
+
+    async def run(self) -> None:
+        """Take up what is chosen on site meanwhile, until cancelled."""
+        while True:
+            await self._clock.sleep(CHOICES_EVERY_SECONDS)
+            on_site = await self._database.read(load_classes)
+            if on_site != self._on_site:
+                self._on_site = on_site
+                self._replan()
 
     async def configuration(self) -> list[ConfiguredDevice]:
         return await self._database.read(load_configuration)
@@ -40,7 +73,7 @@ class Monitor:
     async def reconfigure(self, devices: Sequence[ConfiguredDevice]) -> list[ConfiguredDevice]:
         """Keep this configuration (at least one device) and poll by it; it comes back with every point's key."""
         keyed, stored = await self._database.write(keep_configuration, devices, self._clock.now())
-        self._plan(stored)
+        self._plan(stored, keyed)
         return keyed
 
     async def start(self) -> None:
@@ -55,26 +88,61 @@ class Monitor:
         self._state.changed.set()
         self._poll.resume()
 
-    def _plan(self, stored: Sequence[StoredPoint]) -> None:
+    def _plan(self, stored: Sequence[StoredPoint], devices: Sequence[ConfiguredDevice]) -> None:
         self._image.learn(stored)
-        plan: dict[Device, list[Point]] = defaultdict(list)
-        for row in stored:
-            plan[row.point.device].append(row.point)
-        self._poll.replan(plan)
-        self._state.changed.set()
-        if not plan:
+        self._planned, self._properties = stored, properties_by_place(devices)
+        self._replan()
+        if not stored:
             log.warning("nothing_to_read", hint="bms-iot bacnet discover --save, or the command get_config")
-        log.info("monitoring_planned", devices=len(plan), points=len(stored), monitoring=self._state.is_monitoring)
+
+    def _replan(self) -> None:
+        plan: dict[Device, list[Point]] = defaultdict(list)
+        classes: dict[int, PollingClass] = {}
+        for point in (row.point for row in self._planned):
+            plan[point.device].append(point)
+            properties = self._properties.get(place_of(point), NO_PROPERTIES)
+            classes[point.id] = choose(point, properties, on_site=self._on_site, rules=self._rules).polling_class
+        self._poll.replan(plan, classes)
+        self._state.changed.set()
+        counts = {known.value: number for known, number in Counter(classes.values()).items()}
+        log.info("monitoring_planned", devices=len(plan), points=len(classes), monitoring=self._state.is_monitoring, **counts)
 
 
-async def _take_up(
-    connection: AsyncConnection, now: datetime
-) -> tuple[list[StoredPoint], list[StoredPoint], MonitoringStatus | None]:
-    """Every known point, those to be polled, and whether monitoring was stopped."""
+def place_of(point: Point) -> Place:
+    """What tells a point of the configuration apart."""
+    return point.device.controller_id, point.device.instance, point.object
+
+
+def properties_by_place(devices: Sequence[ConfiguredDevice]) -> dict[Place, Mapping[str, object]]:
+    """What the configuration says of each object."""
+    return {
+        (configured.device.controller_id, configured.device.instance, wanted.object): wanted.properties
+        for configured in devices
+        for wanted in configured.objects
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Taken:
+    """What the database has at the start: every known point, those to be polled, and what is said of them."""
+
+    known: list[StoredPoint]
+    planned: list[StoredPoint]
+    configuration: list[ConfiguredDevice]
+    on_site: dict[str, PollingClass]
+    monitoring: MonitoringStatus | None
+
+
+async def _take_up(connection: AsyncConnection, now: datetime) -> _Taken:
     devices = await load_configuration(connection)
     known = await load_points(connection)
-    planned = await register(connection, devices, now) if devices else known
-    return known, planned, await load_monitoring(connection)
+    return _Taken(
+        known=known,
+        planned=await register(connection, devices, now) if devices else known,
+        configuration=devices,
+        on_site=await load_classes(connection),
+        monitoring=await load_monitoring(connection),
+    )
 
 
 async def keep_configuration(

@@ -1,49 +1,99 @@
-"""Read every device on its own beat and hand the readings to the store."""
+"""Read every class of every device on its own beat and hand the readings to the store."""
 
 import asyncio
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 
 import structlog
 
 from bms_iot.domain import schedule
+from bms_iot.domain.classes import PollingClass
 from bms_iot.domain.points import Device, Point
 from bms_iot.domain.ports import Clock, ControllerNetwork
 from bms_iot.domain.readings import Quality, Reading, ReadingError
-from bms_iot.domain.schedule import Pace, Turn
-from bms_iot.errors import BacnetError
+from bms_iot.domain.schedule import Pace
+from bms_iot.errors import BacnetError, WrongDevice
+from bms_iot.gateway.polled import PolledDevice, begin
 from bms_iot.gateway.state import GatewayState
 from bms_iot.gateway.store import Store
 
 log = structlog.get_logger()
 
 NO_ANSWER = ReadingError(error_class="communication", error_code="timeout")
+WRONG_DEVICE = ReadingError(error_class="communication", error_code="unknown-device")
+UNKNOWN_OBJECT = ReadingError(error_class="object", error_code="unknown-object")
+ALL_NORMAL: Mapping[int, PollingClass] = MappingProxyType({})
 
 
 class Poll:
-    """Polls the devices of a plan. A device that does not answer backs off alone; its points are reported bad once."""
+    """Polls the devices of a plan.
+
+    A device that does not answer backs off alone: its points are reported bad once, and from then on it is asked only who it is,
+    once in each pause. Nothing is read of a device before it has said that it is the one that is meant.
+    """
 
     def __init__(self, *, network: ControllerNetwork, store: Store, clock: Clock, pace: Pace, state: GatewayState) -> None:
         self._network, self._store, self._clock, self._pace, self._state = network, store, clock, pace, state
-        self._plan: dict[Device, tuple[Point, ...]] = {}
-        self._turns: dict[Device, Turn] = {}
+        self._devices: dict[Device, PolledDevice] = {}
+        self._classes: Mapping[int, PollingClass] = ALL_NORMAL
+        self._reported: frozenset[int] = frozenset()
         self._busy: set[Device] = set()
         self._wake = asyncio.Event()
+        self.on_wrong_device: Callable[[Device, WrongDevice], None] = lambda _device, _error: None
+        self.on_silence: Callable[[Device], None] = lambda _device: None
 
-    def replan(self, plan: Mapping[Device, Sequence[Point]]) -> None:
-        """Read these points from now on; devices already known keep their beat."""
-        now = self._clock.monotonic()
-        self._plan = {device: tuple(points) for device, points in plan.items() if points}
-        self._turns = {device: self._turns.get(device, Turn(due=now, optional_due=now)) for device in self._plan}
-        self._state.devices_monitored = len(self._plan)
-        self._state.points_monitored = sum(map(len, self._plan.values()))
-        self._state.heard_devices &= self._plan.keys()
-        self._state.silent_devices &= self._plan.keys()
+    @property
+    def devices(self) -> Collection[Device]:
+        """Those of the plan."""
+        return self._devices.keys()
+
+    def replan(self, plan: Mapping[Device, Sequence[Point]], classes: Mapping[int, PollingClass] = ALL_NORMAL) -> None:
+        """Read these points from now on, each in its class (by point id, `normal` by default); what is known keeps its beat."""
+        now, before = self._clock.monotonic(), self._devices
+        self._classes, self._devices = classes, {}
+        for device, points in plan.items():
+            if not points:
+                continue
+            if (polled := before.get(device)) is None:
+                starts = now + schedule.spread(len(self._devices), len(plan), self._pace)
+                polled = begin(device, points, classes, self._reported, now=starts)
+            else:
+                polled.regroup(points, classes, self._reported, now=now)
+            self._devices[device] = polled
+        self._state.devices_monitored = len(self._devices)
+        self._state.points_monitored = sum(len(polled.wanted) for polled in self._devices.values())
+        self._state.heard_devices &= self._devices.keys()
+        self._state.silent_devices &= self._devices.keys()
+        self._wake.set()
+
+    def report(self, point_ids: Collection[int]) -> None:
+        """From now on the devices report the changes of these points by themselves (COV): they are read as `slow`."""
+        self._reported, now = frozenset(point_ids), self._clock.monotonic()
+        for polled in self._devices.values():
+            polled.regroup(polled.wanted, self._classes, self._reported, now=now)
         self._wake.set()
 
     def resume(self) -> None:
         """Look again whether monitoring is on; after a pause every device is due at once."""
         self._wake.set()
+
+    def heard(self, device: Device) -> None:
+        """The device said that it is there: when it was silent it is asked at once."""
+        if (polled := self._devices.get(device)) is not None:
+            polled.agenda = schedule.heard(polled.agenda, self._clock.monotonic())
+            self._wake.set()
+
+    def doubt(self, device: Device) -> None:
+        """Another device was heard at the address of this one: nothing more is kept of it before it has said who it is."""
+        if (polled := self._devices.get(device)) is not None:
+            polled.doubt()
+
+    def is_silent(self, device: Device) -> bool:
+        """Whether it did not answer when it was last asked."""
+        polled = self._devices.get(device)
+        return polled is not None and polled.agenda.failures > 0
 
     async def run(self) -> None:
         """Poll until cancelled. Raises StorageError when readings cannot be kept."""
@@ -52,17 +102,16 @@ class Poll:
                 self._wake.clear()
                 now = self._clock.monotonic()
                 if self._state.is_monitoring:
-                    for device in schedule.due(self._turns, now):
-                        if device not in self._busy:
-                            self._busy.add(device)
-                            polling = self._poll_device(device, self._turns[device], self._plan[device])
-                            devices.create_task(polling, name=f"poll {device.instance}")
+                    for device in schedule.due(self._idle(), now):
+                        self._busy.add(device)
+                        devices.create_task(self._poll_device(self._devices[device]), name=f"poll {device.instance}")
                 await self._until(self._next_due(now))
 
+    def _idle(self) -> dict[Device, schedule.Agenda]:
+        return {device: polled.agenda for device, polled in self._devices.items() if device not in self._busy}
+
     def _next_due(self, now: float) -> float:
-        if not self._state.is_monitoring:
-            return now + 3600.0
-        return schedule.next_due({device: turn for device, turn in self._turns.items() if device not in self._busy}, now)
+        return schedule.next_due(self._idle().values(), now) if self._state.is_monitoring else now + 3600.0
 
     async def _until(self, moment: float) -> None:
         pause = asyncio.create_task(self._clock.sleep(max(0.0, moment - self._clock.monotonic())))
@@ -73,39 +122,69 @@ class Poll:
             pause.cancel()
             wake.cancel()
 
-    async def _poll_device(self, device: Device, turn: Turn, points: Sequence[Point]) -> None:
-        now = self._clock.monotonic()
-        with_optional = turn.optional_due <= now
-        self._state.poll_lag_seconds = max(0.0, now - turn.due) if not turn.failures else self._state.poll_lag_seconds
+    async def _poll_device(self, polled: PolledDevice) -> None:
+        failures = polled.agenda.failures
+        if not failures:
+            self._state.poll_lag_seconds = max(0.0, self._clock.monotonic() - polled.agenda.due)
         try:
-            readings = await self._network.read_points(device, points, optional=with_optional)
+            if failures or not polled.is_proven or schedule.classes_due(polled.agenda, self._clock.monotonic()).optional:
+                await self._prove(polled, tries=1 if failures else None)
+            if failures:
+                polled.agenda = schedule.after_return(polled.agenda, self._pace, self._clock.monotonic())
+            await self._read_due(polled)
         except BacnetError as error:
-            next_turn = await self._silent(device, points, turn, error)
+            polled.agenda = replace(polled.agenda, failures=failures)
+            await self._silent(polled, error)
         else:
-            await self._store.put(readings)
-            self._heard(device, turn)
-            next_turn = schedule.after_answer(turn, self._pace, self._clock.monotonic(), with_optional=with_optional)
+            self._heard(polled.device, failures)
         finally:
-            self._busy.discard(device)
+            self._busy.discard(polled.device)
             self._wake.set()
-        if device in self._turns:
-            self._turns[device] = next_turn
 
-    async def _silent(self, device: Device, points: Sequence[Point], turn: Turn, error: BacnetError) -> Turn:
-        if not turn.failures:
-            log.warning("device_silent", device=device.instance, address=str(device.address), reason=str(error))
-            now = self._clock.now()
+    async def _prove(self, polled: PolledDevice, *, tries: int | None = None) -> None:
+        """Raises WrongDevice when another device answers, DeviceUnreachable."""
+        doubts = polled.doubts
+        await self._network.probe(polled.device, tries=tries)
+        polled.is_proven = polled.doubts == doubts
+
+    async def _read_due(self, polled: PolledDevice) -> None:
+        ready = schedule.classes_due(polled.agenda, self._clock.monotonic())
+        for classes, optional in ((ready.plain, False), (ready.optional, True)):
+            if classes:
+                await self._store.put(await self._read(polled, classes, optional=optional))
+        read = [known for known in ready.plain + ready.optional if known in polled.agenda.turns]
+        polled.agenda = schedule.after_answer(
+            polled.agenda, self._pace, self._clock.monotonic(), read=read, optional=ready.optional
+        )
+
+    async def _read(self, polled: PolledDevice, classes: tuple[PollingClass, ...], *, optional: bool) -> Sequence[Reading]:
+        """The readings, of the device that is meant: who it is, is asked again where there is a doubt."""
+        readings = await self._network.read_points(polled.device, polled.points(classes), optional=optional)
+        if not polled.is_proven or all(reading.error == UNKNOWN_OBJECT for reading in readings):
+            await self._prove(polled)
+        return readings
+
+    async def _silent(self, polled: PolledDevice, error: BacnetError) -> None:
+        device, is_other = polled.device, isinstance(error, WrongDevice)
+        polled.is_proven = False
+        if not polled.agenda.failures:
+            event = "another_device_answers" if is_other else "device_silent"
+            log.warning(event, device=device.instance, address=str(device.address), reason=str(error))
+            now, why = self._clock.now(), WRONG_DEVICE if is_other else NO_ANSWER
             await self._store.put(
                 [
-                    Reading(point_id=point.id, acquired_at=now, present_value=None, quality=Quality.BAD, error=NO_ANSWER)
-                    for point in points
+                    Reading(point_id=point.id, acquired_at=now, present_value=None, quality=Quality.BAD, error=why)
+                    for point in polled.wanted
                 ]
             )
         self._state.device_silent(device)
         jitter = random.random()  # noqa: S311 - spreads probes, keeps no secret
-        return schedule.after_silence(turn, self._pace, self._clock.monotonic(), jitter=jitter)
+        polled.agenda = schedule.after_silence(polled.agenda, self._pace, self._clock.monotonic(), jitter=jitter)
+        if isinstance(error, WrongDevice):
+            self.on_wrong_device(device, error)
+        self.on_silence(device)
 
-    def _heard(self, device: Device, turn: Turn) -> None:
-        if turn.failures:
-            log.info("device_answers_again", device=device.instance, address=str(device.address), silent_probes=turn.failures)
+    def _heard(self, device: Device, failures: int) -> None:
+        if failures:
+            log.info("device_answers_again", device=device.instance, address=str(device.address), silent_probes=failures)
         self._state.device_answered(device)

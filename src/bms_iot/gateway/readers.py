@@ -12,6 +12,7 @@ import structlog
 from bms_iot.domain.configuration import Reader
 from bms_iot.domain.points import Device, DeviceAddress, ObjectIdentifier, Point
 from bms_iot.domain.ports import ControllerNetwork, FoundDevice, ObjectDescription, ObjectList
+from bms_iot.domain.profiles import LearnedProfile
 from bms_iot.domain.readings import Reading
 from bms_iot.domain.writing import PointWrite, WriteOutcome
 from bms_iot.errors import TransportError
@@ -34,6 +35,7 @@ class Readers:
         self._in_use: dict[Reader, tuple[ControllerNetwork, AsyncExitStack]] = {}
         self._wanted: tuple[Reader, ...] = ()
         self._found: dict[DeviceAddress, Reader] = {}
+        self._listeners: list[Callable[[FoundDevice], None]] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -82,6 +84,7 @@ class Readers:
     async def _open(self, reader: Reader) -> None:
         async with AsyncExitStack() as stack:
             network = await stack.enter_async_context(self._open_reader(reader))
+            stack.callback(network.listen(self._hear))
             self._in_use[reader] = network, stack.pop_all()
 
     async def _close(self, reader: Reader) -> None:
@@ -107,6 +110,25 @@ class Readers:
                 self._found.setdefault(device.address, reader)
                 found.setdefault((device.address, device.instance), device)
         return list(found.values())
+
+    def _hear(self, found: FoundDevice) -> None:
+        for listener in tuple(self._listeners):
+            listener(found)
+
+    def listen(self, listener: Callable[[FoundDevice], None]) -> Callable[[], None]:
+        """See `ControllerNetwork`; hears the readers that are opened later, too."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    async def probe(self, device: Device, *, tries: int | None = None) -> None:
+        await self._through(device.address).probe(device, tries=tries)
+
+    def learned(self, device: Device) -> LearnedProfile | None:
+        return self._through(device.address).learned(device) if self._in_use else None
+
+    def recall(self, device: Device, profile: LearnedProfile) -> None:
+        if self._in_use:
+            self._through(device.address).recall(device, profile)
 
     async def read_object_list(self, device: Device) -> ObjectList:
         return await self._through(device.address).read_object_list(device)
