@@ -15,7 +15,7 @@ from bms_iot.domain.points import Device, DeviceAddress, ObjectIdentifier, Objec
 Address = tuple[str, int]
 Objects = dict[tuple[int, int], dict[int, bytes]]
 
-_hosts = itertools.count(1)
+_hosts = (f"127.0.{third}.{fourth}" for third in range(3, 100) for fourth in range(1, 255))
 
 SEGMENTATION_NOT_SUPPORTED = 4
 UNRECOGNIZED_SERVICE = 9
@@ -125,7 +125,7 @@ class Responder:
     instance: int = 4001
     max_apdu: int = 1476
     behaviour: Behaviour = polite
-    host: str = field(default_factory=lambda: f"127.0.3.{next(_hosts)}")
+    host: str = field(default_factory=lambda: next(_hosts))
     requests: list[Request] = field(default_factory=list)
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     port: int = 0

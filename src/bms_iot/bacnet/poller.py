@@ -28,6 +28,7 @@ from bms_iot.bacnet.services.reading import (
     encode_read_property,
     encode_read_property_multiple,
 )
+from bms_iot.bacnet.trust import trusted
 from bms_iot.domain.points import ObjectIdentifier
 from bms_iot.domain.readings import ReadingError
 from bms_iot.errors import BacnetError, DeviceUnreachable, MalformedReply, TransportError
@@ -38,6 +39,8 @@ MAX_SILENCES = 3
 MAX_DROPPED = 6
 """So many batches may go unanswered by a device that answers single properties, before the rest waits for the next time."""
 MAX_MALFORMED = 16
+MAX_ALONE = 64
+"""So many properties that answers leave out again and again are asked for alone."""
 
 UNKNOWN_PROPERTY = ReadingError(error_class="property", error_code="unknown-property")
 TIMED_OUT = ReadingError(error_class="communication", error_code="timeout")
@@ -118,6 +121,7 @@ class _Job:
         self._heard = heard
         self._waiting: deque[Batch] = deque()
         self._asked_again: set[PropertyReference] = set()
+        self._alone = 0
         self._silences = 0
         self._dropped = 0
         self._malformed = 0
@@ -249,7 +253,7 @@ class _Job:
             self._spoilt(batch)
             return
         self._profile.succeeded()
-        answered = dict(results)
+        answered = dict(trusted(batch, results))
         outcomes, at = self.answers.outcomes, self._now()
         left_out: Batch = []
         for reference in batch:
@@ -259,11 +263,21 @@ class _Job:
                 self.answers.arrived[reference.object] = at
             elif outcome is not None:
                 self._settle(reference, outcome_of(outcome))
-            elif reference not in self._asked_again:
+            else:
                 left_out.append(reference)
-        if left_out:
-            self._asked_again.update(left_out)
-            self._waiting.append(left_out)
+        self._ask_again(left_out)
+
+    def _ask_again(self, left_out: Batch) -> None:
+        """Ask for what an answer left out: once more together, and then, within bounds, one by one."""
+        alone = [reference for reference in left_out if reference in self._asked_again]
+        together = [reference for reference in left_out if reference not in self._asked_again]
+        self._asked_again.update(together)
+        if together:
+            self._waiting.append(together)
+        for reference in alone:
+            if self._alone < MAX_ALONE:
+                self._alone += 1
+                self._waiting.append([reference])
 
     def _refused(self, batch: Batch, answer: Error | Reject | Abort) -> None:
         profile = self._profile
