@@ -27,7 +27,8 @@ BUSY_SECONDS = 30.0
 """How long a router that said busy is taken for it (clause 6.6.3.6)."""
 ASK_AGAIN_SECONDS = 1.0
 NO_ROUTER_SECONDS = 10.0
-"""After nobody offered a network, requests to it fail at once for so long."""
+"""After nobody offered a network, requests to it wait a moment only, for so long."""
+MOMENT_SECONDS = 0.25
 UNREACHABLE, BUSY = 1, 2
 """Reasons of Reject-Message-To-Network (clause 6.4.4)."""
 
@@ -63,9 +64,10 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reachable:
-    """There is a router now, or it is no longer busy."""
+    """There is a router now, or it is no longer busy; `moved` when it is another one than before."""
 
     network: int
+    moved: bool = False
 
 
 class Routers:
@@ -151,7 +153,7 @@ class Routers:
         self._nobody_until.pop(network, None)
         self._counters.routes_learned += 1
         log.info("route_learned", network=network, router=f"{host}:{port}", before=known and f"{known.host}:{known.port}")
-        return Reachable(network=network)
+        return Reachable(network=network, moved=known is not None)
 
     def _rejected(self, network: int, reason: int, message: NetworkMessage, now: float) -> list[Reachable | Rejected]:
         route = self._routes.get(network)
@@ -162,6 +164,7 @@ class Routers:
             route.busy_until = now + BUSY_SECONDS
         elif reason == UNREACHABLE:
             del self._routes[network]
+            self.nobody(network, now)
         why = REJECT_REASONS[reason] if reason < len(REJECT_REASONS) else f"reason {reason}"
         log.warning("router_rejects", network=network, router=f"{message.host}:{message.port}", reason=why)
         return [Rejected(network=network, reason=f"router {message.host}:{message.port}: {why}", again=reason == BUSY)]

@@ -9,7 +9,7 @@ import random
 from bms_iot.bacnet.counters import Counters
 from bms_iot.bacnet.network import Station, frame_unicast
 from bms_iot.bacnet.queues import Peer, Queues
-from bms_iot.bacnet.routers import BUSY_SECONDS, Reachable, Rejected, Routers
+from bms_iot.bacnet.routers import BUSY_SECONDS, MOMENT_SECONDS, Reachable, Rejected, Routers
 from bms_iot.bacnet.segments import TSM_TIMEOUT, Reassembly, encode_abort
 from bms_iot.bacnet.transaction import Outcome, Transaction
 from bms_iot.bacnet.udp import UdpPort
@@ -108,7 +108,7 @@ class Sender:
             transaction.parked = True
             transaction.reason = transaction.reason or f"no router to network {network} is known"
             transaction.tries_left = 0 if nobody else transaction.tries_left - 1
-            transaction.deadline = now if nobody else now + self.timeout_seconds
+            transaction.deadline = now + (min(MOMENT_SECONDS, self.timeout_seconds) if nobody else self.timeout_seconds)
             self._routers.ask(network, now)
             return None
         if now < route.busy_until:
@@ -211,6 +211,9 @@ class Sender:
                 transaction.tries_left = max(1, transaction.tries_left)
                 transaction.reason, transaction.hold_until = None, 0.0
                 self._send(transaction)
+            elif news.moved and transaction.reassembly is None:
+                transaction.tries_left += 1  # this one went the old way
+                self._send(transaction)
 
     def rejected(self, news: Rejected) -> None:
         """A router did not pass on what was sent to that network: fail it, or hold it when the router is only busy."""
@@ -218,11 +221,15 @@ class Sender:
             if transaction.parked or transaction.reassembly is not None:
                 continue
             transaction.reason = news.reason
-            if news.again:
+            if news.again and (not transaction.hold_until or self._now() < transaction.hold_until):
                 transaction.tries_left += 1
                 self._send(transaction)
             else:
                 self.finish(transaction, DeviceUnreachable(f"{transaction.station} cannot be reached: {news.reason}"))
+
+    def _now(self) -> float:
+        assert self._loop is not None, "nothing is on its way when closed"
+        return self._loop.time()
 
     def _to(self, network: int) -> list[Transaction]:
         return [transaction for transaction in self.on_the_way if transaction.station.network == network]
