@@ -13,14 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bms_iot import __version__
 from bms_iot.bacnet import BacnetNetwork
 from bms_iot.database import gate, postgresql, target
-from bms_iot.domain.configuration import Deployment, Reader
+from bms_iot.domain.configuration import ConfiguredDevice, Deployment, Reader
 from bms_iot.domain.ports import Clock, ControllerNetwork
 from bms_iot.domain.schedule import Pace
 from bms_iot.errors import ConfigurationError, DatabaseLocked, SchemaError, TransportError
 from bms_iot.gateway.beat import Beat
 from bms_iot.gateway.clock import SystemClock
 from bms_iot.gateway.configure import Configure
-from bms_iot.gateway.discover import Discovered, keep_known_controllers, merge
+from bms_iot.gateway.discover import Discovered, claim, devices_of, merge
 from bms_iot.gateway.execute import Execute
 from bms_iot.gateway.gateway import Gateway
 from bms_iot.gateway.image import CurrentImage
@@ -41,6 +41,7 @@ from bms_iot.storage.boot_floor import BootFloor
 from bms_iot.storage.configuration import load_configuration, load_deployment, load_readers, next_boot, save_deployment
 from bms_iot.storage.database import Database, open_database
 from bms_iot.storage.outbox import Outbox
+from bms_iot.storage.points import load_points
 
 log = structlog.get_logger()
 
@@ -185,16 +186,29 @@ async def open_readers(settings: Settings) -> AsyncIterator[Readers]:
         yield readers
 
 
-async def save_discovered(settings: Settings, discovered: Sequence[Discovered]) -> int:
-    """Add what was discovered to the configuration; the answer is how many points it has then. The schema must be at head."""
+async def save_discovered(settings: Settings, discovered: Sequence[Discovered]) -> tuple[int, list[Discovered]]:
+    """Add what was discovered to the configuration. The schema must be at head.
 
-    async def add(connection: AsyncConnection) -> int:
+    The answer is how many points it has then, and the devices that were not added, since their instance is another device's.
+    """
+
+    async def add(connection: AsyncConnection) -> tuple[int, list[Discovered]]:
         known = await load_configuration(connection)
-        devices = merge(known, keep_known_controllers(discovered, known))
-        return len((await keep_configuration(connection, devices, SystemClock().now()))[1]) if devices else 0
+        claimed, refused = claim(discovered, known)
+        devices = merge(known, claimed)
+        points = len((await keep_configuration(connection, devices, SystemClock().now()))[1]) if devices else 0
+        return points, refused
 
     async with open_database(settings.url) as database:
         return await database.write(add)
+
+
+async def known_devices(settings: Settings) -> list[ConfiguredDevice]:
+    """What the gateway reads: the newest configuration, else every known point. The schema must be at head."""
+    check_schema(settings)
+    async with open_database(settings.url) as database:
+        configured = await database.read(load_configuration)
+        return configured or devices_of([row.point for row in await database.read(load_points)])
 
 
 async def our_readers(settings: Settings, database: Database) -> list[Reader]:

@@ -1,8 +1,10 @@
 """What discovery adds, keeps and never takes away."""
 
+import pytest
+
 from bms_iot.domain.configuration import ConfiguredDevice, ConfiguredObject
 from bms_iot.domain.points import Device, DeviceAddress, ObjectIdentifier, ObjectType
-from bms_iot.gateway.discover import Discovered, keep_known_controllers, merge
+from bms_iot.gateway.discover import Discovered, claim, merge
 
 AI = ObjectType.ANALOG_INPUT
 
@@ -29,18 +31,15 @@ def instances(devices: list[ConfiguredDevice]) -> list[list[int]]:
     return [[wanted.object.instance for wanted in configured.objects] for configured in devices]
 
 
-def test_a_whole_object_list_replaces_what_was_known_and_keeps_the_keys():
-    merged = merge([device(1, 2, key="k")], [found(device(2, 3))])
-    assert instances(merged) == [[2, 3]]
-    assert [wanted.iot_device_point_id for wanted in merged[0].objects] == ["k2", None]
-
-
-def test_a_partial_object_list_never_removes_known_objects():
-    assert instances(merge([device(1, 2, key="k")], [found(device(3), complete=False)])) == [[1, 2, 3]]
+@pytest.mark.parametrize("complete", [True, False])
+def test_what_is_known_stays_and_keeps_its_keys(complete):
+    merged = merge([device(1, 2, key="k")], [found(device(2, 3), complete=complete)])
+    assert instances(merged) == [[1, 2, 3]]
+    assert [wanted.iot_device_point_id for wanted in merged[0].objects] == ["k1", "k2", None]
 
 
 def test_a_device_that_was_not_discovered_stays():
-    assert instances(merge([device(1), device(1, number=8)], [found(device(5))])) == [[5], [1]]
+    assert instances(merge([device(1), device(1, number=8)], [found(device(5))])) == [[1, 5], [1]]
 
 
 def test_an_empty_discovery_does_not_make_an_empty_device():
@@ -52,5 +51,23 @@ def test_a_moved_device_takes_its_new_address():
 
 
 def test_a_device_found_by_hand_keeps_the_controller_id_the_cloud_gave_it():
-    renamed = keep_known_controllers([found(device(1, controller="made-up"))], [device(1, controller="cloud")])
-    assert renamed[0].configured.device.controller_id == "cloud"
+    known = [device(1, controller="cloud")]
+    for host in ("10.0.0.1", "10.0.0.9"):
+        (renamed,), refused = claim([found(device(1, controller="made-up", host=host))], known)
+        assert renamed.configured.device.controller_id == "cloud"
+        assert refused == []
+
+
+def test_a_second_device_of_a_known_instance_is_refused():
+    home, other = found(device(1, controller="new")), found(device(1, controller="new", host="10.0.0.9"))
+    claimed, refused = claim([home, other], [device(1, controller="cloud")])
+    assert [one.configured.device.controller_id for one in claimed] == ["cloud"]
+    assert refused == [other]
+
+
+def test_new_devices_of_one_instance_get_controller_ids_of_their_own():
+    found_by_hand = [found(device(1, controller="new")), found(device(1, controller="new", host="10.0.0.9"))]
+    claimed, refused = claim(found_by_hand, [])
+    assert len({one.configured.device.controller_id for one in claimed} | {"new"}) == 3
+    assert refused == []
+    assert len(merge([], claimed)) == 2

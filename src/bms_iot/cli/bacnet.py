@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bms_iot.cli.bacnet_drift import drift
+
 if TYPE_CHECKING:
     from bms_iot.domain.points import Device, DeviceAddress
     from bms_iot.domain.ports import FoundDevice
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from bms_iot.settings import Settings
 
 app = typer.Typer(help="Look at the controllers.", no_args_is_help=True)
+app.command("drift")(drift)
 
 
 @app.callback()
@@ -85,8 +88,12 @@ async def _discover(
         typer.echo(_nothing_found(settings, address), err=True)
         raise typer.Exit(1)
     if save:
-        points = await save_discovered(settings, discovered)
-        typer.echo(f"saved: {len(discovered)} devices; the gateway reads {points} points from its next start", err=True)
+        points, refused = await save_discovered(settings, discovered)
+        for result in refused:
+            device = result.configured.device
+            typer.echo(f"not saved: device {device.instance} at {device.address}: that instance is another device's", err=True)
+        saved = len(discovered) - len(refused)
+        typer.echo(f"saved: {saved} devices; the gateway reads {points} points from its next start", err=True)
     if failed:
         raise typer.Exit(1)
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from pydantic import SecretStr
 
-from bms_iot.domain.configuration import Reader
+from bms_iot.domain.classes import PollingClass
+from bms_iot.domain.configuration import Place, Reader
 from bms_iot.domain.points import Device
 
 
@@ -33,6 +34,8 @@ class GetConfig:
     token: SecretStr
     controllers: tuple[Device, ...]
     readers: tuple[Reader, ...] | None = None
+    classes: Mapping[Place, PollingClass] = field(default_factory=dict)
+    """The polling classes of objects, where the cloud chooses them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

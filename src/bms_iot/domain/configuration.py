@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network
-from typing import Any
+from typing import Any, TypeAlias
 
 from bms_iot.domain.points import DEFAULT_PORT, Device, ObjectIdentifier
+
+Place: TypeAlias = tuple[str, int, ObjectIdentifier]
+"""Controller id, device instance and object: what tells a configured point apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,7 @@ log = structlog.get_logger()
 CHANGES_AT_MOST_EVERY_SECONDS = 1.0
 REKEYED_AT_ONCE = 200
 """About 60 kB, half of the broker's usual maximum packet."""
+DRIFTS_AT_ONCE = 200
 NOTHING_MORE: Mapping[str, object] = MappingProxyType({})
 
 
@@ -58,6 +59,7 @@ class Beat:
             if self._broker.is_connected:
                 try:
                     await self._broker.publish(self._topics.heartbeat, encode_heartbeat(heartbeat))
+                    await self._announce_drift()
                 except BrokerError as error:
                     log.debug("heartbeat_lost", reason=str(error))
             await self._pause()
@@ -86,6 +88,14 @@ class Beat:
             await self._broker.publish(self._topics.status_update, self._online(), retain=True)
         except BrokerError as error:
             log.warning("online_not_announced", reason=str(error))
+
+    async def _announce_drift(self) -> None:
+        """Publish what waits of differences between the network and what is known, not retained. Raises BrokerError."""
+        waiting = self._state.drift_reports
+        while waiting:
+            payload = self._online({"drift": waiting[0].as_json(at_most=DRIFTS_AT_ONCE)})
+            await self._broker.publish(self._topics.status_update, payload)
+            waiting.popleft()
 
     async def announce_offline(self) -> None:
         """Publish the retained `offline` of a clean stop."""

@@ -9,14 +9,17 @@ import httpx
 import structlog
 from pydantic import SecretStr
 
+from bms_iot.domain.classes import POLLING_CLASS, PollingClass
 from bms_iot.domain.commands import CommandResult, CommandState, GetConfig
-from bms_iot.domain.configuration import ConfiguredDevice, Reader
+from bms_iot.domain.configuration import ConfiguredDevice, ConfiguredObject, Place, Reader
+from bms_iot.domain.drift import Presence, compare
 from bms_iot.domain.points import Device
 from bms_iot.domain.ports import Clock
 from bms_iot.errors import BacnetError, BmsError, CommandRejected
 from bms_iot.gateway.discover import AT_ONCE, Discovered, discover_all, find_device, merge, only
 from bms_iot.gateway.monitor import Monitor
 from bms_iot.gateway.readers import Readers
+from bms_iot.gateway.rediscover import seen
 from bms_iot.gateway.state import GatewayState
 from bms_iot.settings import UploadSettings
 from bms_iot.storage.configuration import devices_to_json, save_readers
@@ -54,8 +57,9 @@ class Configure:
             await self._use_readers(command.readers)
         discovered, outcomes = await self._discover(command.controllers)
         devices = await self._monitor.configuration()
+        self._report(only(devices, command.controllers), discovered)
         if wanted := only(merge(devices, discovered), command.controllers):
-            devices = await self._monitor.reconfigure(wanted)
+            devices = await self._monitor.reconfigure(with_classes(wanted, command.classes))
         details: dict[str, object] = {"controllers": outcomes}
         failed = [controller for controller, outcome in outcomes.items() if not outcome["success"]]
         try:
@@ -67,6 +71,14 @@ class Configure:
             message += f"; {len(failed)} of {len(outcomes)} controllers could not be read whole and keep what was known of them"
         nothing_read = bool(outcomes) and not discovered
         return self._result(command, message, CommandState.FAILED if nothing_read else CommandState.DONE, details)
+
+    def _report(self, known: Sequence[ConfiguredDevice], discovered: Sequence[Discovered]) -> None:
+        """Say how what was found differs from what was known of these controllers."""
+        found = [one.configured.device for one in discovered]
+        present = [Presence(instance=device.instance, address=device.address, vendor_id=device.vendor_id) for device in found]
+        report = compare(known, present, map(seen, discovered))
+        log.info("controllers_compared", devices=report.devices, **report.counts)
+        self._state.report_drift(report)
 
     def _result(self, command: GetConfig, message: str, state: CommandState, details: Mapping[str, object]) -> CommandResult:
         return CommandResult(
@@ -123,6 +135,18 @@ class Configure:
             raise UploadFailed(f"the configuration is kept, but the upload failed: {type(error).__name__}: {error}") from None
         if not 200 <= status < 300:
             raise UploadFailed(f"the configuration is kept, but the upload was answered with HTTP {status}")
+
+
+def with_classes(devices: Sequence[ConfiguredDevice], classes: Mapping[Place, PollingClass]) -> list[ConfiguredDevice]:
+    """The same with the polling classes that the cloud chose beside what it chose before."""
+
+    def chosen(device: Device, wanted: ConfiguredObject) -> ConfiguredObject:
+        polling_class = classes.get((device.controller_id, device.instance, wanted.object))
+        if polling_class is None:
+            return wanted
+        return replace(wanted, properties={**wanted.properties, POLLING_CLASS: polling_class.value})
+
+    return [replace(c, objects=tuple(chosen(c.device, wanted) for wanted in c.objects)) for c in devices]
 
 
 async def _post(url: str, token: SecretStr, body: object) -> int:

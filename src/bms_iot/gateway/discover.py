@@ -2,11 +2,13 @@
 
 import asyncio
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bms_iot.domain.configuration import ConfiguredDevice, ConfiguredObject
-from bms_iot.domain.points import Device, DeviceAddress, ObjectIdentifier
+from bms_iot.domain.drift import Presence, whereabouts
+from bms_iot.domain.points import Device, DeviceAddress, ObjectIdentifier, Point
 from bms_iot.domain.ports import ControllerNetwork, FoundDevice, ObjectDescription
 from bms_iot.errors import BacnetError, DeviceUnreachable
 
@@ -52,21 +54,29 @@ def merge(known: Iterable[ConfiguredDevice], discovered: Iterable[Discovered]) -
     """The known configuration with what was discovered added.
 
     A device is known by controller id and instance, else by instance and address, and takes the controller id it was found with.
-    One whose whole object list was read is replaced by what it says; of one read in part, the known objects stay. Known keys stay
-    with their object.
+    Known objects stay, also those that the device no longer names: they are read as errors, and reported as drift. Known keys, and
+    what the cloud said of an object, stay with it.
     """
     result = list(known)
     for found in discovered:
         position = _position(result, found.configured.device)
         before = {} if position is None else {wanted.object: wanted for wanted in result[position].objects}
         objects = {wanted.object: _with_known_key(wanted, before) for wanted in found.configured.objects}
-        kept = {} if found.complete else before
-        merged = ConfiguredDevice(device=found.configured.device, objects=tuple({**kept, **objects}.values()))
+        merged = ConfiguredDevice(device=found.configured.device, objects=tuple({**before, **objects}.values()))
         if position is None:
             result.append(merged)
         else:
             result[position] = merged
     return [configured for configured in result if configured.objects]
+
+
+def devices_of(points: Iterable[Point]) -> list[ConfiguredDevice]:
+    """Known points as a configuration that was never made."""
+    objects: dict[Device, list[ConfiguredObject]] = {}
+    for point in points:
+        wanted = ConfiguredObject(object=point.object, iot_device_point_id=point.iot_device_point_id)
+        objects.setdefault(point.device, []).append(wanted)
+    return [ConfiguredDevice(device=device, objects=tuple(some)) for device, some in objects.items()]
 
 
 def only(configured: Iterable[ConfiguredDevice], wanted: Iterable[Device]) -> list[ConfiguredDevice]:
@@ -93,15 +103,43 @@ def name_device(found: FoundDevice, gateway_id: str | None) -> Device:
     )
 
 
-def keep_known_controllers(discovered: Iterable[Discovered], known: Iterable[ConfiguredDevice]) -> list[Discovered]:
-    """Devices that the configuration knows by their instance keep the controller id they have there."""
-    ids = {configured.device.instance: configured.device.controller_id for configured in known}
-    result = []
-    for found in discovered:
+def moved_to(device: Device, address: DeviceAddress) -> Device:
+    """The same device, elsewhere."""
+    return replace(device, address=address)
+
+
+def claim(discovered: Iterable[Discovered], known: Sequence[ConfiguredDevice]) -> tuple[list[Discovered], list[Discovered]]:
+    """Give what was found by hand the controller ids it is known by; the second list has those that must not be taken for anybody.
+
+    A device is known at its address, or as the only one of its instance that moved. Another device of a known instance is refused:
+    it is told apart by nothing that lasts. Several new devices of one instance are told apart by their addresses.
+    """
+    every = list(discovered)
+    present = [_presence(found.configured.device) for found in every]
+    times = Counter(one.instance for one in present)
+    claimed, refused = [], []
+    for found in every:
         device = found.configured.device
-        named = replace(device, controller_id=ids.get(device.instance, device.controller_id))
-        result.append(replace(found, configured=replace(found.configured, device=named)))
-    return result
+        namesakes = [c.device for c in known if c.device.instance == device.instance]
+        home = next((one for one in namesakes if whereabouts(one, known, present).address == device.address), None)
+        if home is not None:
+            claimed.append(_named(found, home.controller_id))
+        elif namesakes:
+            refused.append(found)
+        elif times[device.instance] > 1:
+            claimed.append(_named(found, str(uuid.uuid5(uuid.NAMESPACE_URL, f"{device.controller_id}-{device.address}"))))
+        else:
+            claimed.append(found)
+    return claimed, refused
+
+
+def _presence(device: Device) -> Presence:
+    return Presence(instance=device.instance, address=device.address, vendor_id=device.vendor_id)
+
+
+def _named(found: Discovered, controller_id: str) -> Discovered:
+    device = replace(found.configured.device, controller_id=controller_id)
+    return replace(found, configured=replace(found.configured, device=device))
 
 
 async def discover_all(

@@ -10,9 +10,9 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bms_iot.domain.classes import ClassRule, PollingClass, choose
-from bms_iot.domain.configuration import ConfiguredDevice
+from bms_iot.domain.configuration import ConfiguredDevice, Place
 from bms_iot.domain.health import MonitoringStatus
-from bms_iot.domain.points import Device, ObjectIdentifier, Point
+from bms_iot.domain.points import Device, Point
 from bms_iot.domain.ports import Clock
 from bms_iot.gateway.image import CurrentImage
 from bms_iot.gateway.poll import Poll
@@ -23,9 +23,6 @@ from bms_iot.storage.database import Database
 from bms_iot.storage.points import StoredPoint, load_points, register
 
 log = structlog.get_logger()
-
-Place = tuple[str, int, ObjectIdentifier]
-"""Controller id, device instance and object."""
 
 CHOICES_EVERY_SECONDS = 30.0
 NO_PROPERTIES: Mapping[str, object] = MappingProxyType({})

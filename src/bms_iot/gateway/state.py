@@ -1,11 +1,15 @@
 """What the verbs know of each other: a few facts and the events that announce them."""
 
 import asyncio
+from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from bms_iot.domain.configuration import Deployment
+from bms_iot.domain.drift import DriftReport
 from bms_iot.domain.points import Device
+
+KEPT_REPORTS = 50
 
 
 @dataclass(slots=True, kw_only=True)
@@ -31,6 +35,15 @@ class GatewayState:
     """Set when a status that the heartbeat reports has changed."""
     monitoring_changed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when monitoring was started or stopped, or the configuration was replaced."""
+
+    drift_reports: deque[DriftReport] = field(default_factory=lambda: deque(maxlen=KEPT_REPORTS))
+    """What is still to be told of differences that were found, oldest first."""
+
+    def report_drift(self, report: DriftReport) -> None:
+        """Tell the cloud, where there is a difference; the oldest report goes when too many wait."""
+        if report:
+            self.drift_reports.append(report)
+            self.changed.set()
 
     def device_answered(self, device: Device) -> None:
         self.silent_devices.discard(device)

@@ -9,9 +9,10 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
+from bms_iot.domain.classes import PollingClass, class_of_cloud
 from bms_iot.domain.commands import Command, CommandName, GetConfig, StartMonitoring, StopMonitoring
-from bms_iot.domain.configuration import Reader
-from bms_iot.domain.points import DEFAULT_PORT, Device, DeviceAddress
+from bms_iot.domain.configuration import Place, Reader
+from bms_iot.domain.points import DEFAULT_PORT, Device, DeviceAddress, ObjectIdentifier, ObjectType
 from bms_iot.errors import CommandRejected
 
 MAX_COMMAND_BYTES: Final = 262_144
@@ -127,11 +128,31 @@ class _Body(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
 
+class _Object(_Body):
+    """One entry of `object_list` as it was uploaded; a type or a class that this release does not know says nothing to it."""
+
+    type: str
+    point_id: _Instance
+    properties: dict[str, Any] = Field(default_factory=dict)
+
+    def chosen(self) -> tuple[ObjectIdentifier, PollingClass] | None:
+        object_type = next((known for known in ObjectType if known.value == self.type), None)
+        polling_class = class_of_cloud(self.properties)
+        if object_type is None or polling_class is None:
+            return None
+        return ObjectIdentifier(type=object_type, instance=self.point_id), polling_class
+
+
 class _Controller(_Body):
     ipAddress: Annotated[str, AfterValidator(_controller_host)]
     controllerDeviceId: _Instance
     id: _Id
     port: _Port = DEFAULT_PORT
+    object_list: Annotated[list[_Object], Field(max_length=100_000)] = Field(default_factory=list)
+
+    def classes(self) -> dict[Place, PollingClass]:
+        chosen = (wanted.chosen() for wanted in self.object_list)
+        return {(self.id, self.controllerDeviceId, found[0]): found[1] for found in chosen if found is not None}
 
     def device(self) -> Device:
         return Device(
@@ -186,6 +207,7 @@ def _get_config(body: dict[str, Any]) -> GetConfig:
         upload_url=command.urlToUploadConfig,
         token=command.jwtToken,
         controllers=tuple(controller.device() for controller in command.iotDeviceControllers),
+        classes={place: chosen for controller in command.iotDeviceControllers for place, chosen in controller.classes().items()},
         readers=None if command.bacnetReaders is None else tuple(reader.reader() for reader in command.bacnetReaders),
     )
 
