@@ -1,5 +1,7 @@
 """The compact form of messages."""
 
+import json
+import zlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -65,3 +67,24 @@ def test_an_ordinary_reading_takes_less_than_ten_bytes():
 def test_a_broken_payload_is_a_storage_error(payload):
     with pytest.raises(StorageError):
         decode(payload)
+
+
+@given(st.lists(readings, min_size=1, max_size=8))
+def test_the_form_is_the_plain_document_of_decision_0001(batch):
+    document = json.loads(zlib.decompress(encode(batch)))
+    start = (batch[0].acquired_at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    assert (document["v"], document["t"]) == (1, start)
+    defaults: list[object] = [None, None, None, "g", 0, "normal", False, "no-fault-detected", None, {}]
+    for row, reading in zip(document["r"], batch, strict=True):
+        assert [*row, *defaults[len(row) :]] == [
+            reading.point_id,
+            (reading.acquired_at - batch[0].acquired_at) // timedelta(microseconds=1),
+            reading.present_value,
+            reading.quality.value[0],
+            sum(1 << bit for bit, flag in enumerate(StatusFlag) if flag in reading.status_flags),
+            reading.event_state,
+            reading.out_of_service,
+            reading.reliability,
+            [reading.error.error_class, reading.error.error_code] if reading.error else None,
+            dict(reading.optional or {}),
+        ]

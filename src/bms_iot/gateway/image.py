@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 
 from bms_iot.domain.points import Point
-from bms_iot.domain.readings import NO_OPTIONAL, OptionalValue, Reading
+from bms_iot.domain.readings import NO_OPTIONAL, Condition, OptionalValue, Reading, Sweep
 from bms_iot.storage.points import ImageRow, StoredPoint
 
 BASE_WIRE_BYTES = 900
@@ -12,12 +13,17 @@ BASE_WIRE_BYTES = 900
 
 
 class CurrentImage:
-    """What `controller_points` holds, kept current in memory; `take_changes` says what the database lacks."""
+    """What `controller_points` holds, kept current in memory; `take_changes` says what the database lacks.
+
+    The latest readings are kept as columns: one like the last costs no object.
+    """
 
     def __init__(self, stored: Iterable[StoredPoint] = ()) -> None:
         self._points: dict[int, Point] = {}
         self._optional: dict[int, Mapping[str, OptionalValue]] = {}
-        self._latest: dict[int, Reading] = {}
+        self._acquired_at: dict[int, datetime] = {}
+        self._present_values: dict[int, str | None] = {}
+        self._conditions: dict[int, Condition] = {}
         self._changed: set[int] = set()
         self._wire_bytes: dict[int, int] = {}
         self.learn(stored)
@@ -47,43 +53,55 @@ class CurrentImage:
             size = self._wire_bytes[point_id] = BASE_WIRE_BYTES + len(json.dumps(dict(self.optional(point_id))).encode())
         return size
 
-    def apply(self, readings: Sequence[Reading]) -> list[Reading]:
+    def apply(self, readings: Sequence[Reading]) -> Sequence[Reading]:
         """Take over readings; the same come back, carrying only those optional properties that changed."""
+        if isinstance(readings, Sweep):
+            self._apply_sweep(readings)
+            return readings
         return [self._apply(reading) for reading in readings]
 
+    def _apply_sweep(self, sweep: Sweep) -> None:
+        ids = sweep.point_ids
+        values_before, conditions_before = map(self._present_values.get, ids), map(self._conditions.get, ids)
+        for point_id, value, value_before, condition, condition_before in zip(
+            ids, sweep.present_values, values_before, sweep.conditions, conditions_before, strict=True
+        ):
+            if condition is not condition_before or value != value_before:
+                self._take(point_id, value, condition)
+        self._acquired_at.update(zip(ids, sweep.acquired_at, strict=True))
+
+    def _take(self, point_id: int, present_value: str | None, condition: Condition) -> None:
+        if (
+            point_id not in self._conditions
+            or self._present_values[point_id] != present_value
+            or self._conditions[point_id] != condition
+        ):
+            self._changed.add(point_id)
+        self._present_values[point_id] = present_value
+        self._conditions[point_id] = condition
+
     def _apply(self, reading: Reading) -> Reading:
-        point_id = reading.point_id
-        if reading.optional is not None:
+        point_id, acquired_at, present_value, condition, optional = reading
+        if optional is not None:
             known = self._optional[point_id]
-            changed = {name: value for name, value in reading.optional.items() if known.get(name) != value}
+            changed = {name: value for name, value in optional.items() if known.get(name) != value}
             if changed:
                 self._optional[point_id] = {**known, **changed}
                 self._wire_bytes.pop(point_id, None)
                 self._changed.add(point_id)
             reading = reading.carrying(changed or None)
-        latest = self._latest.get(point_id)
-        if latest is None or not _same(latest, reading):
-            self._changed.add(point_id)
-        self._latest[point_id] = reading
+        self._take(point_id, present_value, condition)
+        self._acquired_at[point_id] = acquired_at
         return reading
 
     def take_changes(self) -> list[ImageRow]:
         """What changed since the last call, as rows to write; `restore_changes` gives them back after a failed write."""
-        rows = [ImageRow(reading=self._latest[point_id], optional=self._optional[point_id]) for point_id in sorted(self._changed)]
+        rows = [ImageRow(reading=self._latest(point_id), optional=self._optional[point_id]) for point_id in sorted(self._changed)]
         self._changed.clear()
         return rows
 
     def restore_changes(self, rows: Iterable[ImageRow]) -> None:
         self._changed.update(row.reading.point_id for row in rows)
 
-
-def _same(one: Reading, other: Reading) -> bool:
-    return (
-        one.present_value == other.present_value
-        and one.status_flags == other.status_flags
-        and one.quality is other.quality
-        and one.event_state == other.event_state
-        and one.out_of_service == other.out_of_service
-        and one.reliability == other.reliability
-        and one.error == other.error
-    )
+    def _latest(self, point_id: int) -> Reading:
+        return Reading.of(point_id, self._acquired_at[point_id], self._present_values[point_id], self._conditions[point_id])

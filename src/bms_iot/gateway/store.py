@@ -1,7 +1,8 @@
 """Keep readings: gathered for a moment, then one transaction into the outbox; the current image is written behind."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import structlog
 
@@ -91,8 +92,8 @@ class Store:
 
     async def _append(self, waiting: list[tuple[Sequence[Reading], asyncio.Future[None]]]) -> None:
         try:
-            readings = self._image.apply([reading for some, _ in waiting for reading in some])
-            await self._outbox.append(self._batches(readings), created_at=self._clock.now())
+            readings = [self._image.apply(some) for some, _ in waiting]
+            await self._outbox.append(self._batches(chain.from_iterable(readings)), created_at=self._clock.now())
         except BaseException as error:
             for _, done in waiting:
                 if not done.done():
@@ -103,7 +104,7 @@ class Store:
                 done.set_result(None)
         self._state.stored.set()
 
-    def _batches(self, readings: Sequence[Reading]) -> list[list[Reading]]:
+    def _batches(self, readings: Iterable[Reading]) -> list[list[Reading]]:
         """The readings of one message each: so many, and no more than fits the broker's packets."""
         batches: list[list[Reading]] = []
         size = 0

@@ -5,9 +5,19 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from json.encoder import encode_basestring
 from typing import Any
 
-from bms_iot.domain.readings import NO_OPTIONAL, OPTIONAL_PROPERTIES, Quality, Reading, ReadingError, StatusFlag
+from bms_iot.domain.readings import (
+    NO_OPTIONAL,
+    OPTIONAL_PROPERTIES,
+    Condition,
+    OptionalValue,
+    Quality,
+    Reading,
+    ReadingError,
+    StatusFlag,
+)
 from bms_iot.errors import StorageError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -17,6 +27,7 @@ _FLAG_BITS = {flag: 1 << bit for bit, flag in enumerate(StatusFlag)}
 _DEFAULTS: tuple[Any, ...] = (None, None, None, "g", 0, "normal", False, "no-fault-detected", None, {})
 _ALWAYS = 3
 _OPTIONAL = frozenset(OPTIONAL_PROPERTIES)
+_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +41,22 @@ class OutboxReading:
 def encode(readings: Sequence[Reading]) -> bytes:
     """At least one reading. The optional properties a reading carries become its differing columns."""
     start = _microseconds(readings[0].acquired_at)
-    rows = [_row(reading, start) for reading in readings]
-    text = json.dumps({"v": 1, "t": start, "r": rows}, separators=(",", ":"), ensure_ascii=False)
+    rows: list[str] = []
+    ends: dict[int, str] = {}
+    """What follows the present-value, by the identity of the condition: few conditions are shared by many readings."""
+    moment, offset = readings[0].acquired_at, 0
+    for point_id, acquired_at, present_value, condition, optional in readings:
+        if acquired_at is not moment:
+            moment, offset = acquired_at, _microseconds(acquired_at) - start
+        if optional:
+            end = _end(condition, optional)
+        elif (known := ends.get(id(condition))) is not None:
+            end = known
+        else:
+            end = ends[id(condition)] = _end(condition, NO_OPTIONAL)
+        value = "null" if present_value is None else encode_basestring(present_value)
+        rows.append(f"[{point_id},{offset},{value}{end}]")
+    text = f'{{"v":1,"t":{start},"r":[{",".join(rows)}]}}'
     return zlib.compress(text.encode(), 6)
 
 
@@ -46,22 +71,22 @@ def decode(payload: bytes) -> list[OutboxReading]:
         raise StorageError(f"an outbox message cannot be decoded: {error}") from error
 
 
-def _row(reading: Reading, start: int) -> list[object]:
-    row: list[object] = [
-        reading.point_id,
-        _microseconds(reading.acquired_at) - start,
-        reading.present_value,
-        reading.quality.value[0],
-        sum(_FLAG_BITS[flag] for flag in reading.status_flags),
-        reading.event_state,
-        reading.out_of_service,
-        reading.reliability,
-        [reading.error.error_class, reading.error.error_code] if reading.error else None,
-        dict(reading.optional or NO_OPTIONAL),
+def _end(condition: Condition, optional: Mapping[str, OptionalValue]) -> str:
+    """The rest of a row, with the comma before it; what is as usual is left out from the end."""
+    rest: list[object] = [
+        condition.quality.value[0],
+        sum(_FLAG_BITS[flag] for flag in condition.status_flags),
+        condition.event_state,
+        condition.out_of_service,
+        condition.reliability,
+        [condition.error.error_class, condition.error.error_code] if condition.error else None,
+        dict(optional),
     ]
-    while len(row) > _ALWAYS and row[-1] == _DEFAULTS[len(row) - 1] and type(row[-1]) is type(_DEFAULTS[len(row) - 1]):
-        row.pop()
-    return row
+    usual = list(_DEFAULTS[_ALWAYS:])
+    while rest and rest[-1] == usual[-1] and type(rest[-1]) is type(usual[-1]):
+        rest.pop()
+        usual.pop()
+    return f",{_json(rest)[1:-1]}" if rest else ""
 
 
 def _reading(row: list[Any], start: int) -> OutboxReading:
