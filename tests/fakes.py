@@ -8,6 +8,7 @@ from bms_iot.domain.points import Device, DeviceAddress, ObjectIdentifier, Point
 from bms_iot.domain.ports import Clock, FoundDevice, Message, ObjectDescription, ObjectList
 from bms_iot.domain.profiles import LearnedProfile
 from bms_iot.domain.readings import OptionalValue, Quality, Reading
+from bms_iot.domain.subscriptions import Coverage, CovTerms, Deliver, Report
 from bms_iot.domain.writing import PointWrite, WriteOutcome, WriteState
 from bms_iot.errors import BrokerUnavailable, DeviceUnreachable, PublishRefused, WrongDevice
 
@@ -33,6 +34,7 @@ class FakeNetwork:
     profiles: dict[Device, LearnedProfile] = field(default_factory=dict)
     read: list[tuple[Point, ...]] = field(default_factory=list)
     """What was asked for in each poll."""
+    followed: dict[Device, Deliver] = field(default_factory=dict)
 
     async def who_is(
         self, *, low: int | None = None, high: int | None = None, address: DeviceAddress | None = None, wait_seconds: float = 3.0
@@ -88,6 +90,15 @@ class FakeNetwork:
         self._answer(device)
         self.writes.extend(writes)
         return [WriteOutcome(write=write, state=WriteState.DONE, reason="written", priority=write.priority) for write in writes]
+
+    async def follow(self, device: Device, points: Sequence[Point], terms: CovTerms, *, deliver: Deliver, report: Report) -> None:
+        self.followed[device] = deliver
+        try:
+            for point in points:
+                report(point, Coverage.COVERED, "notified")
+            await asyncio.Event().wait()
+        finally:
+            del self.followed[device]
 
     def _answer(self, device: Device) -> None:
         if device.instance in self.silent:

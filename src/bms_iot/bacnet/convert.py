@@ -57,7 +57,7 @@ def to_reading(point: Point, outcomes: Outcomes, acquired_at: datetime, *, optio
 def state_of(object_type: ObjectType, identifier: ObjectId, outcomes: Outcomes) -> tuple[str | None, Condition]:
     """The text of a point's present-value and what is said beside it, from the outcomes of its references."""
     text, quality, error = present_value(object_type, outcomes.get(PropertyReference(identifier, PRESENT_VALUE), NOT_ANSWERED))
-    flags = _status_flags(_single(outcomes, identifier, STATUS_FLAGS))
+    flags = status_flags_of(_single(outcomes, identifier, STATUS_FLAGS))
     reliability = _enumeration(names.RELIABILITIES, _single(outcomes, identifier, RELIABILITY))
     if quality is Quality.GOOD and (StatusFlag.FAULT in flags or reliability not in (None, NO_FAULT)):
         quality = Quality.UNCERTAIN
@@ -107,7 +107,8 @@ def _single(outcomes: Outcomes, identifier: ObjectId, number: int) -> Value:
     return None
 
 
-def _status_flags(value: Value) -> tuple[StatusFlag, ...]:
+def status_flags_of(value: Value) -> tuple[StatusFlag, ...]:
+    """The flags that are set, in BACnet's order."""
     if not isinstance(value, BitString) or True not in value:
         return ()
     return tuple(flag for flag, is_set in zip(_FLAGS, value, strict=False) if is_set)

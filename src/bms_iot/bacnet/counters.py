@@ -47,3 +47,7 @@ class Counters:
     """Registrations that the BBMD refused or did not answer, and broadcasts it would not distribute."""
     i_am_passed_over: int = 0
     """I-Ams that were one too many."""
+    notifications: int = 0
+    """Notifications of a change of value, confirmed or not."""
+    notifications_unknown: int = 0
+    """Those among them that belong to no subscription of ours."""

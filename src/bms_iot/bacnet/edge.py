@@ -10,10 +10,12 @@ from bms_iot.bacnet.addresses import is_broadcast, station_of
 from bms_iot.bacnet.client import Client
 from bms_iot.bacnet.convert import references_of, to_reading
 from bms_iot.bacnet.counters import Counters
+from bms_iot.bacnet.cov import Following
 from bms_iot.bacnet.discovery import describe_objects, hear, introduce_heard, read_object_list, who_is
 from bms_iot.bacnet.identity import prove
 from bms_iot.bacnet.learned import take_over, to_learned
 from bms_iot.bacnet.network import Station
+from bms_iot.bacnet.notifications import Notifications
 from bms_iot.bacnet.plans import Plans
 from bms_iot.bacnet.poller import read_properties
 from bms_iot.bacnet.profile import Profile, Profiles
@@ -24,6 +26,7 @@ from bms_iot.domain.points import DEFAULT_PORT, Device, DeviceAddress, ObjectIde
 from bms_iot.domain.ports import Clock, FoundDevice, ObjectDescription, ObjectList
 from bms_iot.domain.profiles import LearnedProfile
 from bms_iot.domain.readings import Reading
+from bms_iot.domain.subscriptions import CovTerms, Deliver, Report
 from bms_iot.domain.writing import PointWrite, WriteOutcome
 from bms_iot.errors import DeviceUnreachable
 
@@ -63,6 +66,7 @@ class BacnetNetwork:
         self._plans = Plans()
         self._sweeper = Sweeper(self._client, clock.now)
         introduce_heard(self._client, self._profiles)
+        self._notifications = Notifications(self._client)
 
     async def __aenter__(self) -> Self:
         await self._client.__aenter__()
@@ -143,6 +147,21 @@ class BacnetNetwork:
         """See `ControllerNetwork`."""
         station, profile = self._known(device)
         return await write_points(self._client, station, profile, writes, self._clock.now)
+
+    async def follow(self, device: Device, points: Sequence[Point], terms: CovTerms, *, deliver: Deliver, report: Report) -> None:
+        """See `ControllerNetwork`."""
+        station, _ = self._known(device)
+        await Following(
+            client=self._client,
+            notifications=self._notifications,
+            station=station,
+            device=device,
+            points=points,
+            terms=terms,
+            deliver=deliver,
+            report=report,
+            now=self._clock.now,
+        ).run()
 
     def _known(self, device: Device) -> tuple[Station, Profile]:
         """Raises DeviceUnreachable for what no device can be."""

@@ -8,6 +8,7 @@ from typing import Protocol
 from bms_iot.domain.points import Device, DeviceAddress, ObjectIdentifier, Point
 from bms_iot.domain.profiles import LearnedProfile
 from bms_iot.domain.readings import Reading
+from bms_iot.domain.subscriptions import CovTerms, Deliver, Report
 from bms_iot.domain.writing import PointWrite, WriteOutcome
 
 
@@ -109,6 +110,14 @@ class ControllerNetwork(Protocol):
         """Write present-values, each point once, ahead of what is read; an outcome for each write, in order.
 
         Raises DeviceUnreachable when the device did not answer before anything was written.
+        """
+        ...
+
+    async def follow(self, device: Device, points: Sequence[Point], terms: CovTerms, *, deliver: Deliver, report: Report) -> None:
+        """Subscribe to the changes of these points and keep subscribed until cancelled; then cancel what is subscribed.
+
+        A change is a reading, which may leave event-state and reliability open. A device that refuses, is away or does not notify
+        is tried again, for ever. Raises TransportError when our port is closed, DeviceUnreachable for what no device can be.
         """
         ...
 

@@ -14,6 +14,7 @@ from bms_iot.domain.points import Device, DeviceAddress, ObjectIdentifier, Point
 from bms_iot.domain.ports import ControllerNetwork, FoundDevice, ObjectDescription, ObjectList
 from bms_iot.domain.profiles import LearnedProfile
 from bms_iot.domain.readings import Reading
+from bms_iot.domain.subscriptions import CovTerms, Deliver, Report
 from bms_iot.domain.writing import PointWrite, WriteOutcome
 from bms_iot.errors import TransportError
 
@@ -141,6 +142,9 @@ class Readers:
 
     async def write_points(self, device: Device, writes: Sequence[PointWrite]) -> list[WriteOutcome]:
         return await self._through(device.address).write_points(device, writes)
+
+    async def follow(self, device: Device, points: Sequence[Point], terms: CovTerms, *, deliver: Deliver, report: Report) -> None:
+        await self._through(device.address).follow(device, points, terms, deliver=deliver, report=report)
 
 
 def _contains(reader: Reader, address: DeviceAddress) -> bool:
