@@ -28,6 +28,10 @@ class FakeNetwork:
     writes: list[PointWrite] = field(default_factory=list)
     answering: dict[DeviceAddress, int] = field(default_factory=dict)
     """Who answers at an address, where it is not who is meant."""
+    dead: set[DeviceAddress] = field(default_factory=set)
+    """Where nobody answers."""
+    value_at: dict[DeviceAddress, str] = field(default_factory=dict)
+    """What every point reads that is at an address."""
     probes: list[tuple[float, int]] = field(default_factory=list)
     """(time, device instance)"""
     listeners: list[Callable[[FoundDevice], None]] = field(default_factory=list)
@@ -39,7 +43,10 @@ class FakeNetwork:
     async def who_is(
         self, *, low: int | None = None, high: int | None = None, address: DeviceAddress | None = None, wait_seconds: float = 3.0
     ) -> list[FoundDevice]:
-        return [device for device in self.found if address is None or device.address == address]
+        found = [device for device in self.found if address is None or device.address == address]
+        for device in found:
+            self.say_i_am(device)
+        return found
 
     def listen(self, listener: Callable[[FoundDevice], None]) -> Callable[[], None]:
         self.listeners.append(listener)
@@ -76,7 +83,7 @@ class FakeNetwork:
             Reading(
                 point_id=point.id,
                 acquired_at=self.clock.now(),
-                present_value=self.value(point),
+                present_value=self.value_at.get(device.address) or self.value(point),
                 quality=Quality.GOOD,
                 event_state="normal",
                 out_of_service=False,
@@ -101,7 +108,7 @@ class FakeNetwork:
             del self.followed[device]
 
     def _answer(self, device: Device) -> None:
-        if device.instance in self.silent:
+        if device.instance in self.silent or device.address in self.dead:
             raise DeviceUnreachable(f"device {device.instance} did not answer")
 
 

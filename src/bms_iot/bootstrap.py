@@ -32,6 +32,7 @@ from bms_iot.gateway.readers import OpenReader, Readers
 from bms_iot.gateway.remember import Remember
 from bms_iot.gateway.state import GatewayState
 from bms_iot.gateway.store import Store
+from bms_iot.gateway.watch import Watch
 from bms_iot.mqtt.client import MqttBroker
 from bms_iot.mqtt.payload import encode_status
 from bms_iot.mqtt.tls import Tls
@@ -125,6 +126,9 @@ async def _compose(
         yield Gateway(
             poll=poll,
             monitor=monitor,
+            watch=Watch(
+                network=readers, poll=poll, monitor=monitor, clock=clock, state=state, follows=settings.polling.follow_moved
+            ),
             remember=remember,
             store=store,
             publish=Publish(

@@ -148,6 +148,7 @@ class PollingSettings(_Section):
     optional_interval_seconds: Seconds = Field(3600.0, description="the 23 optional properties")
     image_interval_seconds: Seconds = Field(60.0, description="how often controller_points is brought up to date")
     backoff_max_seconds: Seconds = Field(300.0, description="longest pause between probes of a silent device")
+    follow_moved: bool = Field(True, description="read a device that answers only at another address there")
 
     @property
     def fast_seconds(self) -> float:

@@ -25,6 +25,7 @@ from bms_iot.gateway.readers import Readers
 from bms_iot.gateway.remember import Remember
 from bms_iot.gateway.state import GatewayState
 from bms_iot.gateway.store import Store
+from bms_iot.gateway.watch import Watch
 from bms_iot.mqtt.topics import Topics
 from bms_iot.settings import UploadSettings
 from bms_iot.storage.configuration import next_boot
@@ -127,6 +128,7 @@ async def running_gateway(
         gateway = Gateway(
             poll=poll,
             monitor=monitor,
+            watch=Watch(network=readers, poll=poll, monitor=monitor, clock=clock, state=state),
             remember=remember,
             store=store,
             publish=Publish(

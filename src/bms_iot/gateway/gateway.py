@@ -18,6 +18,7 @@ from bms_iot.gateway.readers import Readers
 from bms_iot.gateway.remember import Remember
 from bms_iot.gateway.state import GatewayState
 from bms_iot.gateway.store import Store
+from bms_iot.gateway.watch import Watch
 from bms_iot.storage.database import Database
 
 log = structlog.get_logger()
@@ -33,6 +34,7 @@ class Gateway:
 
     poll: Poll
     monitor: Monitor
+    watch: Watch
     remember: Remember
     store: Store
     publish: Publish
@@ -55,6 +57,7 @@ class Gateway:
                     async with asyncio.TaskGroup() as sources:
                         sources.create_task(self.poll.run(), name="poll")
                         sources.create_task(self.monitor.run(), name="monitor")
+                        sources.create_task(self.watch.run(), name="watch")
                         sources.create_task(self.remember.run(), name="remember")
                         sources.create_task(self.execute.run(), name="execute")
                         sources.create_task(self.beat.run(), name="beat")

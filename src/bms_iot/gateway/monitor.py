@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 
@@ -12,8 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bms_iot.domain.classes import ClassRule, PollingClass, choose
 from bms_iot.domain.configuration import ConfiguredDevice, Place
 from bms_iot.domain.health import MonitoringStatus
-from bms_iot.domain.points import Device, Point
+from bms_iot.domain.points import Device, DeviceAddress, Point
 from bms_iot.domain.ports import Clock
+from bms_iot.gateway.discover import devices_of, moved_to
 from bms_iot.gateway.image import CurrentImage
 from bms_iot.gateway.poll import Poll
 from bms_iot.gateway.state import GatewayState
@@ -44,7 +45,7 @@ class Monitor:
         self._database, self._image, self._poll, self._clock, self._state = database, image, poll, clock, state
         self._rules = rules
         self._planned: Sequence[StoredPoint] = ()
-        self._properties: dict[Place, Mapping[str, object]] = {}
+        self._configured: Sequence[ConfiguredDevice] = ()
         self._on_site: dict[str, PollingClass] = {}
 
     async def open(self) -> None:
@@ -73,6 +74,22 @@ class Monitor:
         self._plan(stored, keyed)
         return keyed
 
+    def vendor_of(self, device: Device) -> int | None:
+        """The vendor as it was seen when the device was configured."""
+        place = device.controller_id, device.instance
+        return next((c.device.vendor_id for c in self._configured if (c.device.controller_id, c.device.instance) == place), None)
+
+    async def move(self, device: Device, address: DeviceAddress) -> None:
+        """Read a device at another address from now on, also after a restart; its points keep their rows, keys and history."""
+        devices = self._configured or devices_of([row.point for row in self._planned])
+        place = device.controller_id, device.instance
+        await self.reconfigure(
+            [
+                replace(c, device=moved_to(c.device, address)) if (c.device.controller_id, c.device.instance) == place else c
+                for c in devices
+            ]
+        )
+
     async def start(self) -> None:
         await self._set(MonitoringStatus.ACTIVE)
 
@@ -87,7 +104,7 @@ class Monitor:
 
     def _plan(self, stored: Sequence[StoredPoint], devices: Sequence[ConfiguredDevice]) -> None:
         self._image.learn(stored)
-        self._planned, self._properties = stored, properties_by_place(devices)
+        self._planned, self._configured = stored, devices
         self._replan()
         if not stored:
             log.warning("nothing_to_read", hint="bms-iot bacnet discover --save, or the command get_config")
@@ -95,9 +112,10 @@ class Monitor:
     def _replan(self) -> None:
         plan: dict[Device, list[Point]] = defaultdict(list)
         classes: dict[int, PollingClass] = {}
+        said = properties_by_place(self._configured)
         for point in (row.point for row in self._planned):
             plan[point.device].append(point)
-            properties = self._properties.get(place_of(point), NO_PROPERTIES)
+            properties = said.get(place_of(point), NO_PROPERTIES)
             classes[point.id] = choose(point, properties, on_site=self._on_site, rules=self._rules).polling_class
         self._poll.replan(plan, classes)
         self._state.changed.set()

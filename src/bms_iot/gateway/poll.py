@@ -2,15 +2,16 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
+from typing import TypeVar
 
 import structlog
 
 from bms_iot.domain import schedule
 from bms_iot.domain.classes import PollingClass
-from bms_iot.domain.points import Device, Point
+from bms_iot.domain.points import Device, DeviceAddress, Point
 from bms_iot.domain.ports import Clock, ControllerNetwork
 from bms_iot.domain.readings import Quality, Reading, ReadingError
 from bms_iot.domain.schedule import Pace
@@ -20,6 +21,7 @@ from bms_iot.gateway.state import GatewayState
 from bms_iot.gateway.store import Store
 
 log = structlog.get_logger()
+Key = TypeVar("Key", bound=Hashable)
 
 NO_ANSWER = ReadingError(error_class="communication", error_code="timeout")
 WRONG_DEVICE = ReadingError(error_class="communication", error_code="unknown-device")
@@ -37,10 +39,13 @@ class Poll:
     def __init__(self, *, network: ControllerNetwork, store: Store, clock: Clock, pace: Pace, state: GatewayState) -> None:
         self._network, self._store, self._clock, self._pace, self._state = network, store, clock, pace, state
         self._devices: dict[Device, PolledDevice] = {}
+        self._at: dict[DeviceAddress, tuple[Device, ...]] = {}
+        self._of_instance: dict[int, tuple[Device, ...]] = {}
         self._classes: Mapping[int, PollingClass] = ALL_NORMAL
         self._reported: frozenset[int] = frozenset()
         self._busy: set[Device] = set()
         self._wake = asyncio.Event()
+        # Set by who watches over the devices' identity.
         self.on_wrong_device: Callable[[Device, WrongDevice], None] = lambda _device, _error: None
         self.on_silence: Callable[[Device], None] = lambda _device: None
 
@@ -48,6 +53,14 @@ class Poll:
     def devices(self) -> Collection[Device]:
         """Those of the plan."""
         return self._devices.keys()
+
+    def at(self, address: DeviceAddress) -> tuple[Device, ...]:
+        """The devices of the plan at an address: one, but for a moment in which two change places."""
+        return self._at.get(address, ())
+
+    def of_instance(self, instance: int) -> tuple[Device, ...]:
+        """The devices of the plan with that device instance: one, where the site is in order."""
+        return self._of_instance.get(instance, ())
 
     def replan(self, plan: Mapping[Device, Sequence[Point]], classes: Mapping[int, PollingClass] = ALL_NORMAL) -> None:
         """Read these points from now on, each in its class (by point id, `normal` by default); what is known keeps its beat."""
@@ -62,6 +75,8 @@ class Poll:
             else:
                 polled.regroup(points, classes, self._reported, now=now)
             self._devices[device] = polled
+        self._at = _grouped((device.address, device) for device in self._devices)
+        self._of_instance = _grouped((device.instance, device) for device in self._devices)
         self._state.devices_monitored = len(self._devices)
         self._state.points_monitored = sum(len(polled.wanted) for polled in self._devices.values())
         self._state.heard_devices &= self._devices.keys()
@@ -180,7 +195,7 @@ class Poll:
         self._state.device_silent(device)
         jitter = random.random()  # noqa: S311 - spreads probes, keeps no secret
         polled.agenda = schedule.after_silence(polled.agenda, self._pace, self._clock.monotonic(), jitter=jitter)
-        if isinstance(error, WrongDevice):
+        if isinstance(error, WrongDevice) and polled.agenda.failures == 1:
             self.on_wrong_device(device, error)
         self.on_silence(device)
 
@@ -188,3 +203,10 @@ class Poll:
         if failures:
             log.info("device_answers_again", device=device.instance, address=str(device.address), silent_probes=failures)
         self._state.device_answered(device)
+
+
+def _grouped(pairs: Iterable[tuple[Key, Device]]) -> dict[Key, tuple[Device, ...]]:
+    groups: dict[Key, tuple[Device, ...]] = {}
+    for key, device in pairs:
+        groups[key] = (*groups.get(key, ()), device)
+    return groups
