@@ -13,7 +13,7 @@ from bms_iot.database import connection, gate, lock, snapshot
 from bms_iot.errors import DatabaseCorrupt, DatabaseLocked, SchemaError, SchemaNewer
 from tests.migration.conftest import Alembic, load_legacy, upgrade
 
-HEAD = "b7e4052c19da"
+HEAD = "4bc16f80b4c9"
 
 
 class Interrupted(Exception):

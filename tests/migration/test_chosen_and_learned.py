@@ -49,12 +49,12 @@ def test_what_was_chosen_and_learned_comes_back_after_a_release_back_and_forth(a
 
 
 def test_what_was_taken_back_meanwhile_does_not_come_back(at_head: Path) -> None:
-    commands.downgrade(url(at_head), "-1")
+    commands.downgrade(url(at_head), "d94e60a7b318")
     upgrade(at_head)
     with closing(sqlite3.connect(at_head)) as connection, connection:
         connection.execute("DELETE FROM point_classes")
 
-    commands.downgrade(url(at_head), "-1")
+    commands.downgrade(url(at_head), "d94e60a7b318")
     upgrade(at_head)
 
     assert rows(at_head)["point_classes"] == []

@@ -172,4 +172,4 @@ def test_a_downgrade_takes_a_snapshot_first(path: Path) -> None:
 
 
 def manifest_head(file: Path) -> bool:
-    return file.name.endswith(".snapshot") and "b7e4052c19da" in file.name
+    return file.name.endswith(".snapshot") and "4bc16f80b4c9" in file.name

@@ -13,7 +13,7 @@ from tests.migration.shape import shape
 needs_shell = pytest.mark.skipif(shutil.which("sqlite3") is None, reason="needs the sqlite3 shell (Debian: sqlite3)")
 pytestmark = [pytest.mark.system, needs_shell]
 
-HEAD = "b7e4052c19da"
+HEAD = "4bc16f80b4c9"
 
 
 def apply(path: Path, sql: str, *options: str) -> "subprocess.CompletedProcess[str]":

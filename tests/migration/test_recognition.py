@@ -12,7 +12,7 @@ from bms_iot.schema import commands
 from tests.migration.conftest import LEGACY, Alembic, load_legacy, upgrade, url
 from tests.migration.shape import shape
 
-HEAD = "b7e4052c19da"
+HEAD = "4bc16f80b4c9"
 
 
 def change(path: Path, *statements: str) -> Path:

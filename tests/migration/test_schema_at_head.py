@@ -83,7 +83,7 @@ def test_there_is_one_head_and_the_history_begins_with_one_root(alembic: Alembic
         assert f"Revision ID: {revision}" in alembic("show", revision).stdout
 
 
-@pytest.mark.parametrize("steps", range(1, 8))
+@pytest.mark.parametrize("steps", range(1, 9))
 def test_an_empty_database_can_be_downgraded_and_comes_back_the_same(path: Path, alembic: Alembic, steps: int) -> None:
     upgrade(path)
     before = shape(path)

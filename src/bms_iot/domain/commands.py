@@ -75,3 +75,15 @@ class CommandResult:
     state: CommandState
     command_id: str | None = None
     details: Mapping[str, object] = field(default_factory=dict)
+
+
+class JournalState(enum.Enum):
+    """How far a command in the journal is. The last five are final and never change again."""
+
+    RECEIVED = "received"
+    STARTED = "started"
+    DONE = "done"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    EXPIRED = "expired"
+    REJECTED = "rejected"

@@ -12,7 +12,7 @@ from bms_iot.schema import commands
 from tests.migration.conftest import Alembic
 from tests.migration.postgresql.contents import resolved
 
-REVISIONS = 7
+REVISIONS = 8
 
 
 def schema(url: str) -> fingerprint.Fingerprint:
