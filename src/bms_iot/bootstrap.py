@@ -169,6 +169,8 @@ def reader_opener(settings: BacnetSettings, clock: Clock) -> OpenReader:
             tries=settings.tries,
             in_flight_per_device=settings.in_flight_per_device,
             in_flight_total=settings.in_flight_total,
+            bbmd=reader.bbmd,
+            bbmd_ttl_seconds=settings.bbmd_ttl_seconds,
             clock=clock,
         )
 
@@ -232,7 +234,8 @@ async def _open(readers: Readers, configured: list[Reader]) -> None:
 
 
 def _settings_reader(settings: Settings) -> Reader:
-    return Reader(id=SETTINGS_READER, host=settings.bacnet.address, port=settings.bacnet.port, prefix_length=0)
+    bacnet = settings.bacnet
+    return Reader(id=SETTINGS_READER, host=bacnet.address, port=bacnet.port, prefix_length=0, bbmd=bacnet.bbmd)
 
 
 async def missing_provisioning(settings: Settings) -> list[str]:

@@ -120,10 +120,22 @@ class BacnetSettings(_Section):
     address: str = Field("0.0.0.0", description="our own IPv4 address")  # noqa: S104 - BACnet broadcasts arrive on every interface
     port: Port = DEFAULT_PORT
     broadcast: str | None = Field(None, description="where Who-Is goes: 255.255.255.255 by default")
+    bbmd: str | None = Field(None, description="IP or IP:PORT of the BBMD to register with as a foreign device")
+    bbmd_ttl_seconds: Annotated[int, Field(ge=30, le=65_535)] = Field(300, description="renewed at half of it")
     timeout_seconds: Seconds = 3.0
     tries: Annotated[int, Field(ge=1, le=10)] = 3
     in_flight_per_device: Annotated[int, Field(ge=1, le=16)] = 1
     in_flight_total: Annotated[int, Field(ge=1, le=4096)] = 64
+
+    @field_validator("bbmd")
+    @classmethod
+    def _ipv4_and_port(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        host, _, port = value.partition(":")
+        if port and not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65_535):
+            raise ValueError("must be IP or IP:PORT")
+        return str(ipaddress.IPv4Address(host)) + (f":{port}" if port else "")
 
     @field_validator("address", "broadcast")
     @classmethod

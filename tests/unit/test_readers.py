@@ -7,7 +7,7 @@ import pytest
 from bms_iot.domain.configuration import Reader
 from bms_iot.domain.points import Device, DeviceAddress
 from bms_iot.domain.ports import FoundDevice, ObjectList
-from bms_iot.errors import TransportError
+from bms_iot.errors import DeviceUnreachable, TransportError
 from bms_iot.gateway.readers import Readers
 from tests.clock import VirtualClock
 from tests.fakes import FakeNetwork
@@ -93,3 +93,86 @@ def test_the_broadcast_address_is_that_of_the_readers_network():
     assert SOUTH.broadcast == "10.2.255.255"
     assert Reader(id="x", host="0.0.0.0", prefix_length=0).broadcast == "255.255.255.255"
     assert Reader(id="x", host="127.0.0.1").broadcast == "127.255.255.255"
+
+
+async def test_the_narrowest_network_that_contains_a_controller_wins():
+    wide = Reader(id="w", host="10.0.0.2", prefix_length=8)
+    async with Readers(Interfaces().open) as readers:
+        await readers.use([wide, NORTH])
+        assert [await reached_by(readers, host) for host in ("10.1.0.77", "10.9.0.1")] == ["n", "w"]
+
+
+def unreachable(interfaces: Interfaces, reader: str) -> None:
+    interfaces.networks[reader].silent.add(7)
+
+
+async def test_a_controller_silent_through_its_reader_is_reached_through_another_that_its_probe_found():
+    interfaces = Interfaces()
+    async with Readers(interfaces.open) as readers:
+        await readers.use([NORTH, SOUTH])
+        unreachable(interfaces, "n")
+        await readers.probe(device("10.1.0.77"))
+        assert await reached_by(readers, "10.1.0.77") == "s"
+        interfaces.networks["n"].silent.clear()
+        unreachable(interfaces, "s")
+        await readers.probe(device("10.1.0.77"))
+        assert await reached_by(readers, "10.1.0.77") == "n"
+
+
+async def test_a_controller_silent_through_every_reader_is_unreachable_and_stays_where_it_was():
+    interfaces = Interfaces()
+    async with Readers(interfaces.open) as readers:
+        await readers.use([NORTH, SOUTH])
+        unreachable(interfaces, "n")
+        unreachable(interfaces, "s")
+        with pytest.raises(DeviceUnreachable):
+            await readers.probe(device("10.1.0.77"))
+        interfaces.networks["n"].silent.clear()
+        assert await reached_by(readers, "10.1.0.77") == "n"
+
+
+async def test_a_silent_controller_that_says_i_am_to_another_reader_is_reached_through_that_one():
+    interfaces = Interfaces()
+    async with Readers(interfaces.open) as readers:
+        await readers.use([NORTH, SOUTH])
+        heard = FoundDevice(address=DeviceAddress(host="10.1.0.77"), instance=7, vendor_id=1, max_apdu=480, segmentation="none")
+        interfaces.networks["s"].say_i_am(heard)
+        assert await reached_by(readers, "10.1.0.77") == "n"
+        unreachable(interfaces, "n")
+        with pytest.raises(DeviceUnreachable):
+            await readers.read_points(device("10.1.0.77"), [])
+        interfaces.networks["s"].say_i_am(heard)
+        assert await reached_by(readers, "10.1.0.77") == "s"
+
+
+async def test_when_its_reader_is_closed_a_controller_is_reached_through_what_is_left():
+    interfaces = Interfaces()
+    async with Readers(interfaces.open) as readers:
+        await readers.use([NORTH, SOUTH])
+        await readers.use([SOUTH])
+        assert await reached_by(readers, "10.1.0.77") == "s"
+
+
+async def test_every_reader_is_asked_for_a_routed_network_until_one_finds_it():
+    interfaces = Interfaces()
+    async with Readers(interfaces.open) as readers:
+        await readers.use([NORTH, SOUTH])
+        address = DeviceAddress(host="5:0a")
+        interfaces.networks["s"].found = [FoundDevice(address=address, instance=7, vendor_id=1, max_apdu=480, segmentation="none")]
+        assert [found.instance for found in await readers.who_is(address=address)] == [7]
+        assert await reached_by(readers, "5:0a") == "s"
+
+
+async def test_a_reader_that_cannot_broadcast_does_not_stop_the_others():
+    interfaces = Interfaces()
+    async with Readers(interfaces.open) as readers:
+        await readers.use([NORTH, SOUTH])
+
+        async def refuse(**_asked: object) -> list[FoundDevice]:
+            raise TransportError("there is no broadcast address")
+
+        interfaces.networks["n"].who_is = refuse  # type: ignore[method-assign]
+        assert await readers.who_is() == []
+        interfaces.networks["s"].who_is = refuse  # type: ignore[method-assign]
+        with pytest.raises(TransportError):
+            await readers.who_is()

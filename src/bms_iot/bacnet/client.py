@@ -133,9 +133,11 @@ class Client:
             self._broadcast(frame_broadcast(apdu, network, mac))
 
     def _broadcast(self, datagram: bytes) -> None:
-        if self.foreign is not None:
-            self.foreign.distribute(datagram)
-        if self.foreign is None or self.port.can_broadcast:
+        if self.foreign is None:
+            self.port.broadcast(datagram)
+            return
+        self.foreign.distribute(datagram)
+        with suppress(TransportError):  # what is near us is as well asked, where it can be
             self.port.broadcast(datagram)
 
     def _broadcast_if_possible(self, datagram: bytes) -> None:

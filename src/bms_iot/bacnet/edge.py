@@ -12,6 +12,7 @@ from bms_iot.bacnet.convert import references_of, to_reading
 from bms_iot.bacnet.counters import Counters
 from bms_iot.bacnet.cov import Following
 from bms_iot.bacnet.discovery import describe_objects, hear, introduce_heard, read_object_list, who_is
+from bms_iot.bacnet.foreign import parse_bbmd
 from bms_iot.bacnet.identity import prove
 from bms_iot.bacnet.learned import take_over, to_learned
 from bms_iot.bacnet.network import Station
@@ -35,7 +36,8 @@ class BacnetNetwork:
     """A `ControllerNetwork` on one UDP port.
 
     `host` and `port` are ours; `broadcast` and `broadcast_port` (default: `port`) are where broadcasts are sent and heard, None for
-    none. `timeout_seconds` is for each of `tries`. An async context manager: entering raises TransportError when the port is taken.
+    none. With a `bbmd` (IP or IP:PORT) we are a foreign device there, for `bbmd_ttl_seconds` at a time, and broadcast through it as
+    well. `timeout_seconds` is for each of `tries`. An async context manager: entering raises TransportError when the port is taken.
     """
 
     def __init__(
@@ -49,6 +51,8 @@ class BacnetNetwork:
         tries: int = 3,
         in_flight_per_device: int = 1,
         in_flight_total: int = 64,
+        bbmd: str | None = None,
+        bbmd_ttl_seconds: int = 300,
         clock: Clock,
     ) -> None:
         self._client = Client(
@@ -60,6 +64,7 @@ class BacnetNetwork:
             tries=tries,
             in_flight_per_device=in_flight_per_device,
             in_flight_total=in_flight_total,
+            bbmd=None if bbmd is None else parse_bbmd(bbmd, bbmd_ttl_seconds),
         )
         self._profiles = Profiles()
         self._clock = clock
@@ -91,6 +96,11 @@ class BacnetNetwork:
     def open_transactions(self) -> int:
         """Requests on their way or waiting for their turn: none when every call has returned."""
         return self._client.open_transactions
+
+    @property
+    def registration(self) -> str | None:
+        """How our registration with the BBMD stands: `asked`, `registered`, `refused` or `silent`; None without a BBMD."""
+        return None if self._client.foreign is None else self._client.foreign.state.value
 
     async def who_is(
         self, *, low: int | None = None, high: int | None = None, address: DeviceAddress | None = None, wait_seconds: float = 3.0

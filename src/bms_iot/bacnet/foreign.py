@@ -6,6 +6,7 @@ state can be read at any time, and each change of it is logged once.
 
 import asyncio
 import enum
+import ipaddress
 import random
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from bms_iot.bacnet.counters import Counters
 from bms_iot.bacnet.network import BvlcResult, as_distributed, frame_register
 from bms_iot.bacnet.udp import UdpPort
 from bms_iot.domain.points import DEFAULT_PORT
+from bms_iot.errors import TransportError
 
 log = structlog.get_logger()
 
@@ -48,19 +50,28 @@ class Bbmd:
         return f"{self.host}:{self.port}"
 
 
+def parse_bbmd(address: str, ttl_seconds: int) -> Bbmd:
+    """`IP` or `IP:PORT`. Raises TransportError for anything else."""
+    host, _, port = address.partition(":")
+    try:
+        number = int(port or DEFAULT_PORT)
+        if not 1 <= number <= 65_535:
+            raise ValueError(port)
+        return Bbmd(host=str(ipaddress.IPv4Address(host)), port=number, ttl_seconds=ttl_seconds)
+    except ValueError:
+        raise TransportError(
+            f"{address} is no address of a BBMD", hint="give its IPv4 address, with :PORT when that is not 47808"
+        ) from None
+
+
 class ForeignDevice:
     """Keeps us registered while it is open. Entering waits a moment for the first answer, and goes on without one."""
 
-    def __init__(
-        self, bbmd: Bbmd, *, port: UdpPort, counters: Counters, answer_seconds: float = ANSWER_SECONDS,
-        first_pause_seconds: float = FIRST_PAUSE_SECONDS,
-    ) -> None:  # fmt: skip
+    def __init__(self, bbmd: Bbmd, *, port: UdpPort, counters: Counters) -> None:
         self.bbmd = bbmd
         self.state = Registration.ASKED
         self._port = port
         self._counters = counters
-        self._answer_seconds = answer_seconds
-        self._first_pause = first_pause_seconds
         self._result: asyncio.Future[int] | None = None
         self._settled = asyncio.Event()
         self._again = asyncio.Event()
@@ -100,13 +111,13 @@ class ForeignDevice:
         return True
 
     async def _keep_registered(self) -> None:
-        pause = self._first_pause
+        pause = FIRST_PAUSE_SECONDS
         while True:
             self._again.clear()
             await self._register()
             self._settled.set()
             if self.state is Registration.REGISTERED:
-                pause = self._first_pause
+                pause = FIRST_PAUSE_SECONDS
                 wait = max(1.0, self.bbmd.ttl_seconds / 2)
             else:
                 wait = pause * random.uniform(0.9, 1.1)  # noqa: S311 - spreads retries
@@ -115,16 +126,20 @@ class ForeignDevice:
 
     async def _wait(self, seconds: float) -> None:
         """Until it is time, or at once (but not twice in a second) when the BBMD says that it does not know us."""
-        registered = self.state is Registration.REGISTERED
+        if self.state is not Registration.REGISTERED:
+            await asyncio.sleep(seconds)
+            return
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._again.wait() if registered else asyncio.Event().wait(), seconds)
-            await asyncio.sleep(min(1.0, self._first_pause))
+            async with asyncio.timeout(seconds):
+                await self._again.wait()
+                await asyncio.sleep(min(1.0, FIRST_PAUSE_SECONDS))
 
     async def _register(self) -> None:
         self._result = asyncio.get_running_loop().create_future()
         self._port.send(frame_register(self.bbmd.ttl_seconds), self.bbmd.host, self.bbmd.port)
         try:
-            code = await asyncio.wait_for(self._result, self._answer_seconds)
+            async with asyncio.timeout(ANSWER_SECONDS):  # unlike wait_for, it never swallows a cancellation
+                code = await self._result
         except TimeoutError:
             self._counters.registrations_failed += 1
             self._become(Registration.SILENT, "it does not answer")

@@ -8,6 +8,7 @@ from typing import Self
 
 from bms_iot.bacnet.codec import DecodeError
 from bms_iot.bacnet.counters import Counters
+from bms_iot.bacnet.holders import holder_of
 from bms_iot.bacnet.network import Incoming, Packet, Station, parse_datagram
 from bms_iot.domain.points import DEFAULT_PORT
 from bms_iot.errors import TransportError
@@ -77,11 +78,6 @@ class UdpPort:
         """The address and port that are bound. Raises TransportError when the port is not open."""
         name: tuple[str, int] = self._socket().getsockname()
         return name
-
-    @property
-    def can_broadcast(self) -> bool:
-        """Whether there is a broadcast address."""
-        return self._broadcast is not None
 
     @property
     def room(self) -> int:
@@ -167,7 +163,8 @@ def _hint(error: Exception, host: str, port: int) -> str:
         case PermissionError():
             return f"ports below 1024 need a privilege; choose another port than {port}"
         case OSError(errno=98):
-            return f"another program holds port {port}; see which with: ss -lunp 'sport = :{port}', stop it or choose another port"
+            holder = holder_of(host, port) or "another program"
+            return f"{holder} holds port {port}; stop it or choose another port (ss -lunp 'sport = :{port}')"
         case OSError(errno=99):
             return f"{host} is not an address of this machine; see which are with: ip -br address"
     return "check the host and the port"

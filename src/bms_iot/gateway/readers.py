@@ -2,10 +2,11 @@
 
 import asyncio
 import ipaddress
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import structlog
 
@@ -16,11 +17,15 @@ from bms_iot.domain.profiles import LearnedProfile
 from bms_iot.domain.readings import Reading
 from bms_iot.domain.subscriptions import CovTerms, Deliver, Report
 from bms_iot.domain.writing import PointWrite, WriteOutcome
-from bms_iot.errors import TransportError
+from bms_iot.errors import BacnetError, DeviceUnreachable, TransportError
 
 log = structlog.get_logger()
 
 RETRY_SECONDS = 30.0
+MAX_NOTES = 20_000
+"""Addresses of which it is remembered who found them."""
+
+Answer = TypeVar("Answer")
 
 OpenReader = Callable[[Reader], AbstractAsyncContextManager[ControllerNetwork]]
 
@@ -28,7 +33,9 @@ OpenReader = Callable[[Reader], AbstractAsyncContextManager[ControllerNetwork]]
 class Readers:
     """A `ControllerNetwork` over the readers in use.
 
-    Where no reader's network contains a controller, it is reached through the one that found it, else through the first.
+    A controller is reached through the reader whose network contains it, else through the one that found it, else through the
+    first. One that is silent there and answers through another reader, to a probe or by an I-Am of its own, is reached through that
+    one from then on, until it is silent there in turn.
     """
 
     def __init__(self, open_reader: OpenReader) -> None:
@@ -36,6 +43,9 @@ class Readers:
         self._in_use: dict[Reader, tuple[ControllerNetwork, AsyncExitStack]] = {}
         self._wanted: tuple[Reader, ...] = ()
         self._found: dict[DeviceAddress, Reader] = {}
+        self._instead: dict[DeviceAddress, Reader] = {}
+        self._silent: dict[DeviceAddress, Reader] = {}
+        """Those whose last request went unanswered, and through which reader."""
         self._listeners: list[Callable[[FoundDevice], None]] = []
 
     async def __aenter__(self) -> Self:
@@ -85,7 +95,7 @@ class Readers:
     async def _open(self, reader: Reader) -> None:
         async with AsyncExitStack() as stack:
             network = await stack.enter_async_context(self._open_reader(reader))
-            stack.callback(network.listen(self._hear))
+            stack.callback(network.listen(partial(self._hear, reader)))
             self._in_use[reader] = network, stack.pop_all()
 
     async def _close(self, reader: Reader) -> None:
@@ -95,24 +105,64 @@ class Readers:
     def _through(self, address: DeviceAddress) -> ControllerNetwork:
         if not self._in_use:
             raise TransportError("no BACnet reader is open")
-        chosen = next((reader for reader in self._in_use if _contains(reader, address)), self._found.get(address))
-        return self._in_use[chosen][0] if chosen in self._in_use else next(iter(self._in_use.values()))[0]
+        return self._in_use[self._chosen(address)][0]
+
+    def _chosen(self, address: DeviceAddress) -> Reader:
+        """There must be one in use."""
+        containing = max((r for r in self._in_use if _contains(r, address)), key=lambda r: r.prefix_length, default=None)
+        for reader in (self._instead.get(address), containing, self._found.get(address)):
+            if reader in self._in_use:
+                return reader
+        return next(iter(self._in_use))
+
+    async def _asked(self, address: DeviceAddress, answer: Awaitable[Answer]) -> Answer:
+        """Note whether the device is silent while it is asked."""
+        reader = self._chosen(address)
+        try:
+            result = await answer
+        except DeviceUnreachable:
+            _note(self._silent, address, reader)
+            raise
+        self._silent.pop(address, None)
+        return result
+
+    def _reach_through(self, reader: Reader, address: DeviceAddress) -> None:
+        """From now on, instead of the one it was silent through."""
+        log.info("device_through_another_reader", address=str(address), reader=reader.id, before=self._chosen(address).id)
+        _note(self._instead, address, reader)
+        self._silent.pop(address, None)
 
     async def who_is(
         self, *, low: int | None = None, high: int | None = None, address: DeviceAddress | None = None, wait_seconds: float = 3.0
     ) -> list[FoundDevice]:
-        if address is not None:
-            return await self._through(address).who_is(low=low, high=high, address=address, wait_seconds=wait_seconds)
         asked = list(self._in_use)
-        answers = await asyncio.gather(*(self._in_use[r][0].who_is(low=low, high=high, wait_seconds=wait_seconds) for r in asked))
+        if address is not None and (not _is_behind_a_router(address) or address in self._found or len(asked) < 2):
+            return await self._through(address).who_is(low=low, high=high, address=address, wait_seconds=wait_seconds)
+        answers = await asyncio.gather(
+            *(self._in_use[r][0].who_is(low=low, high=high, address=address, wait_seconds=wait_seconds) for r in asked),
+            return_exceptions=True,
+        )
         found: dict[tuple[DeviceAddress, int], FoundDevice] = {}
-        for reader, devices in zip(asked, answers, strict=True):
-            for device in devices:
-                self._found.setdefault(device.address, reader)
+        failures: list[BacnetError] = []
+        for reader, answer in zip(asked, answers, strict=True):
+            if isinstance(answer, BaseException):
+                if not isinstance(answer, BacnetError):
+                    raise answer
+                failures.append(answer)
+                log.error("reader_cannot_ask", reader=reader.id, address=reader.host, reason=str(answer))
+                continue
+            for device in answer:
+                if device.address not in self._found:
+                    _note(self._found, device.address, reader)
                 found.setdefault((device.address, device.instance), device)
+        if failures and len(failures) == len(asked):
+            raise failures[0]
         return list(found.values())
 
-    def _hear(self, found: FoundDevice) -> None:
+    def _hear(self, reader: Reader, found: FoundDevice) -> None:
+        address = found.address
+        if self._silent.get(address, reader) != reader:
+            self._reach_through(reader, address)
         for listener in tuple(self._listeners):
             listener(found)
 
@@ -122,7 +172,17 @@ class Readers:
         return lambda: self._listeners.remove(listener)
 
     async def probe(self, device: Device, *, tries: int | None = None) -> None:
-        await self._through(device.address).probe(device, tries=tries)
+        address = device.address
+        silent = self._chosen(address) if self._in_use else None
+        try:
+            await self._asked(address, self._through(address).probe(device, tries=tries))
+        except DeviceUnreachable:
+            for reader in [other for other in self._in_use if other != silent]:
+                with suppress(BacnetError):
+                    await self._in_use[reader][0].probe(device, tries=1)
+                    self._reach_through(reader, address)
+                    return
+            raise
 
     def learned(self, device: Device) -> LearnedProfile | None:
         return self._through(device.address).learned(device) if self._in_use else None
@@ -138,13 +198,26 @@ class Readers:
         return await self._through(device.address).describe_objects(device, objects)
 
     async def read_points(self, device: Device, points: Sequence[Point], *, optional: bool = False) -> Sequence[Reading]:
-        return await self._through(device.address).read_points(device, points, optional=optional)
+        return await self._asked(device.address, self._through(device.address).read_points(device, points, optional=optional))
 
     async def write_points(self, device: Device, writes: Sequence[PointWrite]) -> list[WriteOutcome]:
         return await self._through(device.address).write_points(device, writes)
 
     async def follow(self, device: Device, points: Sequence[Point], terms: CovTerms, *, deliver: Deliver, report: Report) -> None:
         await self._through(device.address).follow(device, points, terms, deliver=deliver, report=report)
+
+
+def _note(notes: dict[DeviceAddress, Reader], address: DeviceAddress, reader: Reader) -> None:
+    """Bounded: the oldest goes first."""
+    notes.pop(address, None)
+    if len(notes) >= MAX_NOTES:
+        del notes[next(iter(notes))]
+    notes[address] = reader
+
+
+def _is_behind_a_router(address: DeviceAddress) -> bool:
+    """`net:mac`, or the `*` of a whole network: which reader leads there is not in the address."""
+    return ":" in address.host or address.host.endswith("*")
 
 
 def _contains(reader: Reader, address: DeviceAddress) -> bool:
