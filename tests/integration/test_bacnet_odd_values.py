@@ -127,3 +127,11 @@ async def test_a_value_that_swallows_its_neighbours_puts_none_of_theirs_under_it
         assert reading.present_value == (None if n == 4 else str(n)), reading
         assert reading.event_state in (None, names.name_of(names.EVENT_STATES, n)), reading
         assert reading.reliability in (None, names.name_of(names.RELIABILITIES, n)), reading
+
+
+async def test_an_object_that_is_two_points_is_asked_for_once_and_read_for_both() -> None:
+    async with Responder({(2, 1): analog(1.5), (2, 2): analog(2.5)}) as device, network() as ours:
+        first, second = device.points()
+        readings = await ours.read_points(device.device, [first, second, first])
+        assert [reading.present_value for reading in readings] == ["1.5", "2.5", "1.5"]
+        assert sum(len(request.asked) for request in device.requests) == 2 * 5

@@ -128,9 +128,9 @@ class _Job:
         self._failure: DeviceUnreachable | TransportError | None = None
 
     def want(self, references: Sequence[PropertyReference]) -> None:
-        """Ask for these, but for those the device was found not to have."""
+        """Ask for these, each once, but for those the device was found not to have."""
         absent = self._profile.absent
-        wanted = [reference for reference in references if reference not in absent]
+        wanted = [reference for reference in dict.fromkeys(references) if reference not in absent]
         self.answers.outcomes.update(dict.fromkeys(references, UNKNOWN_PROPERTY))
         self.expect(wanted)
         if wanted:
@@ -247,13 +247,12 @@ class _Job:
     def _take_over(self, batch: Batch, answer: ComplexAck) -> None:
         """Note what the answer says of what was asked; ask once more for what it leaves out."""
         try:
-            results = decode_read_property_multiple_ack(answer.parameters)
+            answered = dict(trusted(batch, decode_read_property_multiple_ack(answer.parameters)))
         except DecodeError:
             self._client.counters.malformed += 1
             self._spoilt(batch)
             return
         self._profile.succeeded()
-        answered = dict(trusted(batch, results))
         outcomes, at = self.answers.outcomes, self._now()
         left_out: Batch = []
         for reference in batch:

@@ -5,10 +5,9 @@ that one's properties seem to belong to the first. It cannot be seen from the fr
 what is missing: such a reply never answers all that was asked.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 
-from bms_iot.bacnet.codec import BitString, Constructed, ContextValue, RawValue, Value
+from bms_iot.bacnet.codec import BitString, Constructed, ContextValue, DecodeError, RawValue, Value
 from bms_iot.bacnet.services.reading import PropertyReference, PropertyResult
 
 _NEXT_OBJECT = b"\x1f\x0c"
@@ -17,15 +16,17 @@ _MAX_BITS = 64
 
 
 def trusted(asked: Sequence[PropertyReference], results: Sequence[PropertyResult]) -> Sequence[PropertyResult]:
-    """The results that can be believed: all of them when they answer what was asked, each once, in any order.
+    """The results that can be believed: all when nothing is missing, else those up to a value that may have swallowed the rest.
 
-    Else those up to the first value that may have swallowed the head of another object, without those that are there twice.
+    Raises DecodeError when there is one that was not asked for, or one twice: then it is not known what any of them is about.
     """
-    count = Counter(result.reference for result in results)
-    if count.keys() == set(asked) and len(results) == len(count):
+    wanted, answered = set(asked), {result.reference for result in results}
+    if len(answered) < len(results) or not answered <= wanted:
+        raise DecodeError("results that were not asked for")
+    if len(answered) == len(wanted):
         return results
     end = next((place for place, result in enumerate(results, start=1) if _may_swallow(result)), len(results))
-    return [result for result in results[:end] if count[result.reference] == 1]
+    return results[:end]
 
 
 def _may_swallow(result: PropertyResult) -> bool:
