@@ -44,9 +44,10 @@ def dump(path: Path) -> list[str]:
     with closing(sqlite3.connect(path)) as connection:
         schema = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name").fetchall()
         lines = [repr(row) for row in schema]
-        for kind, name, *_ in schema:
+        for kind, name, _, sql in schema:
             if kind == "table":
-                lines += [f"{name} {row!r}" for row in connection.execute(f'SELECT * FROM "{name}" ORDER BY rowid')]
+                order = "" if re.search(r"WITHOUT ROWID\s*$", sql or "", re.IGNORECASE) else "ORDER BY rowid"
+                lines += [f"{name} {row!r}" for row in connection.execute(f'SELECT * FROM "{name}" {order}')]
     return [_MOMENT.sub(_undated, line) for line in lines]
 
 
