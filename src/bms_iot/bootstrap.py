@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bms_iot import __version__
 from bms_iot.bacnet import BacnetNetwork
 from bms_iot.database import gate, postgresql, target
+from bms_iot.domain.classes import PollingClass
 from bms_iot.domain.configuration import ConfiguredDevice, Deployment, Reader
 from bms_iot.domain.ports import Clock, ControllerNetwork
 from bms_iot.domain.schedule import Pace
@@ -25,6 +26,7 @@ from bms_iot.gateway.execute import Execute
 from bms_iot.gateway.gateway import Gateway
 from bms_iot.gateway.image import CurrentImage
 from bms_iot.gateway.monitor import Monitor, keep_configuration
+from bms_iot.gateway.points import KnownPoint, known_points, select
 from bms_iot.gateway.poll import Poll
 from bms_iot.gateway.prune import Prune
 from bms_iot.gateway.publish import Publish
@@ -39,6 +41,7 @@ from bms_iot.mqtt.tls import Tls
 from bms_iot.mqtt.topics import Topics
 from bms_iot.settings import BacnetSettings, MqttSettings, Settings
 from bms_iot.storage.boot_floor import BootFloor
+from bms_iot.storage.classes import save_classes
 from bms_iot.storage.configuration import load_configuration, load_deployment, load_readers, next_boot, save_deployment
 from bms_iot.storage.database import Database, open_database
 from bms_iot.storage.outbox import Outbox
@@ -215,6 +218,28 @@ async def known_devices(settings: Settings) -> list[ConfiguredDevice]:
     async with open_database(settings.url) as database:
         configured = await database.read(load_configuration)
         return configured or devices_of([row.point for row in await database.read(load_points)])
+
+
+async def look_at_points(settings: Settings, which: str | None) -> list[KnownPoint]:
+    """The known points, or those that `which` means. The schema must be at head. Raises InvalidInput."""
+    check_schema(settings)
+    async with open_database(settings.url) as database:
+        points = await database.read(known_points, settings.polling.rules)
+        return points if which is None else select(points, which)
+
+
+async def choose_class(settings: Settings, which: str, chosen: PollingClass | None) -> list[KnownPoint]:
+    """Choose a class on site for the points that `which` means, or take that back with None. Raises InvalidInput."""
+
+    async def work(connection: AsyncConnection) -> list[KnownPoint]:
+        points = select(await known_points(connection, settings.polling.rules), which)
+        keys = {known.point.iot_device_point_id for known in points}
+        await save_classes(connection, keys, chosen, SystemClock().now())
+        return [k for k in await known_points(connection, settings.polling.rules) if k.point.iot_device_point_id in keys]
+
+    check_schema(settings)
+    async with open_database(settings.url) as database:
+        return await database.write(work)
 
 
 async def our_readers(settings: Settings, database: Database) -> list[Reader]:

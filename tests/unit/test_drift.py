@@ -122,6 +122,10 @@ def test_two_known_devices_of_one_instance_are_each_at_home_and_a_fault_of_the_s
     assert whereabouts(devices[0].device, devices, [at(7, "c")]).address is None
 
 
+def test_a_device_that_answered_twice_at_one_address_is_one():
+    assert found([], [at(9, "a"), at(9, "a", vendor=None)]) == [("new", 9, None, None, "a")]
+
+
 def test_points_that_share_an_id_are_a_conflict():
     assert found([known(7, "a", key="k", ai1="", ai2="")], [at(7, "a")]) == [
         ("id-conflict", 7, "analogInput:2", "k of 7/analogInput:1", "k of 7/analogInput:2")

@@ -97,7 +97,7 @@ class SeenDevice:
 
 def compare(known: Sequence[ConfiguredDevice], present: Iterable[Presence], seen: Iterable[SeenDevice]) -> DriftReport:
     """What is different: `known` are the devices that were looked for, `present` is who answered, `seen` are their objects."""
-    found = tuple(dict.fromkeys(present))
+    found = tuple({(one.instance, one.address): one for one in reversed([*present])}.values())[::-1]
     drifts = [*_devices(known, found), *_strangers(known, found), *_shared_ids(known)]
     by_instance = {(one.device.instance, one.device.address): one for one in seen}
     for configured in known:

@@ -50,6 +50,16 @@ async def load_points(connection: AsyncConnection) -> list[StoredPoint]:
     return points
 
 
+LATEST = ("present_value", "status_flags", "event_state", "out_of_service", "reliability", "error_info", "updated_at")
+
+
+async def load_latest(connection: AsyncConnection) -> dict[int, dict[str, object]]:
+    """The value columns of every row, by row id, as they were written last."""
+    columns = [_table.c[name] for name in LATEST]
+    rows = (await connection.execute(select(_table.c.id, *columns))).mappings()
+    return {row["id"]: {name: row[name] for name in LATEST} for row in rows}
+
+
 async def register(connection: AsyncConnection, devices: Iterable[ConfiguredDevice], now: datetime) -> list[StoredPoint]:
     """Make sure that every configured object has its row, and return the rows of all of them.
 
