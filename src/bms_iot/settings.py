@@ -7,6 +7,7 @@ A secret may also come from a file: `BMS_MQTT__PASSWORD_FILE`, or `mqtt.password
 import ipaddress
 import os
 import re
+import shlex
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -26,8 +27,10 @@ from pydantic import (
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from bms_iot.domain.classes import ClassRule
+from bms_iot.domain.classes import ClassRule, PointPattern
 from bms_iot.domain.points import DEFAULT_PORT
+from bms_iot.domain.write_rules import PRIORITY_FLOOR, ValueRange, WriteRules
+from bms_iot.domain.writing import LOWEST_PRIORITY, MINIMUM_TIMES_PRIORITY
 from bms_iot.errors import ConfigurationError
 
 PREFIX = "BMS_"
@@ -197,6 +200,68 @@ class UploadSettings(_Section):
 
     allow_http: bool = Field(False, description="plain http to other machines")
     allowed_hosts: Words = Field((), description="comma-separated; any host when empty")
+    patience_seconds: Seconds = Field(120.0, description="how long an upload that fails is tried again")
+
+
+def point_patterns(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Patterns as `PointPattern` spells them. Raises ValueError."""
+    return tuple(str(PointPattern.parse(value)) for value in values)
+
+
+def value_ranges(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Ranges as `ValueRange` spells them. Raises ValueError."""
+    return tuple(str(ValueRange.parse(value)) for value in values)
+
+
+class WritesSettings(_Section):
+    """What the cloud may write to controllers."""
+
+    enabled: bool = Field(False, description="nothing is written while this is off")
+    points: Annotated[Words, AfterValidator(point_patterns)] = Field(
+        (), description="DEVICE/TYPE/NAME with * and ?, comma-separated; any point when empty"
+    )
+    ranges: Annotated[Words, AfterValidator(value_ranges)] = Field(
+        (), description="LOW..HIGH DEVICE/TYPE/NAME, comma-separated; all that fit a point count, beside the point's own limits"
+    )
+    priority_floor: Annotated[int, Field(ge=1, le=LOWEST_PRIORITY)] = Field(
+        PRIORITY_FLOOR, description="no smaller number, which would be a higher priority"
+    )
+    default_priority: Annotated[int, Field(ge=1, le=LOWEST_PRIORITY)] = Field(
+        LOWEST_PRIORITY, description="of a command that names none"
+    )
+    per_minute: Annotated[int, Field(ge=1, le=6000)] = Field(60, description="writes a minute; so many at once")
+
+    @property
+    def rules(self) -> WriteRules:
+        """The settings as the rules of the site."""
+        return WriteRules(
+            is_enabled=self.enabled,
+            points=tuple(map(PointPattern.parse, self.points)),
+            ranges=tuple(map(ValueRange.parse, self.ranges)),
+            priority_floor=self.priority_floor,
+            default_priority=self.default_priority,
+        )
+
+    @model_validator(mode="after")
+    def _default_is_allowed(self) -> "WritesSettings":
+        if self.default_priority < self.priority_floor or self.default_priority == MINIMUM_TIMES_PRIORITY:
+            raise ValueError("default_priority must be one that priority_floor allows, and not 6")
+        return self
+
+
+class RebootSettings(_Section):
+    """What the command `reboot` does."""
+
+    host_command: str | None = Field(
+        None, description="a program and its arguments that restart the whole box; by default the gateway alone restarts"
+    )
+
+    @field_validator("host_command")
+    @classmethod
+    def _is_a_command(cls, value: str | None) -> str | None:
+        if value is not None and not shlex.split(value):
+            raise ValueError("is no command")
+        return value
 
 
 class LogSettings(_Section):
@@ -222,6 +287,8 @@ class Settings(_Section):
     polling: PollingSettings = PollingSettings()
     outbox: OutboxSettings = OutboxSettings()
     upload: UploadSettings = UploadSettings()
+    writes: WritesSettings = WritesSettings()
+    reboot: RebootSettings = RebootSettings()
     log: LogSettings = LogSettings()
 
     @field_validator("database_url")

@@ -1,8 +1,10 @@
-"""What the cloud may ask for, and what it is answered."""
+"""What the cloud may ask for, how far a command is, and what it is answered."""
 
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
@@ -52,29 +54,57 @@ class StopMonitoring:
     command_id: str
 
 
-Command = GetConfig | StartMonitoring | StopMonitoring
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetValue:
+    """Write `value` to a point, or relinquish it; `value` is None then.
+
+    `controller_id` and `instance` must be those of the point where they are there. `state_text` is what a person was shown.
+    """
+
+    command_id: str
+    iot_device_point_id: str
+    value: bool | int | float | str | None
+    controller_id: str | None = None
+    instance: int | None = None
+    state_text: str | None = None
+    priority: int | None = None
+    expires_at: datetime | None = None
+    """Aware UTC; not carried out from then on."""
+    lease_seconds: float | None = None
+    """The override releases itself after so long."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reboot:
+    """Answer, then end, so that the supervisor starts the gateway again."""
+
+    command_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resend:
+    """Publish messages `first_seq` to `last_seq` of `boot` again."""
+
+    command_id: str
+    boot: int
+    first_seq: int
+    last_seq: int
+
+
+Command = GetConfig | StartMonitoring | StopMonitoring | SetValue | Reboot | Resend
 
 
 class CommandState(enum.Enum):
-    """How a command ended."""
+    """What an answer says of a command."""
 
     DONE = "done"
     FAILED = "failed"
     UNKNOWN = "unknown"
+    """It cannot be told whether it was carried out."""
     EXPIRED = "expired"
     REJECTED = "rejected"
     DUPLICATE = "duplicate"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommandResult:
-    """The answer to a command. `details` stand beside the other keys of the answer, as JSON knows them."""
-
-    success: bool
-    message: str
-    state: CommandState
-    command_id: str | None = None
-    details: Mapping[str, object] = field(default_factory=dict)
+    """It came again; the answer repeats the first one."""
 
 
 class JournalState(enum.Enum):
@@ -87,3 +117,58 @@ class JournalState(enum.Enum):
     UNKNOWN = "unknown"
     EXPIRED = "expired"
     REJECTED = "rejected"
+
+    @property
+    def is_final(self) -> bool:
+        return self not in (JournalState.RECEIVED, JournalState.STARTED)
+
+    def may_become(self, state: "JournalState") -> bool:
+        """Forwards only: received, started, and one of the final ones, which may come at once."""
+        return not self.is_final and state is not JournalState.RECEIVED and state is not self
+
+    @classmethod
+    def before(cls, state: "JournalState") -> tuple["JournalState", ...]:
+        """Those that may become `state`."""
+        return tuple(known for known in cls if known.may_become(state))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandResult:
+    """The answer to a command. `details` stand beside the other keys of the answer, as JSON knows them."""
+
+    success: bool
+    message: str
+    state: CommandState
+    command_id: str | None = None
+    details: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def journal_state(self) -> JournalState:
+        """Raises ValueError for a duplicate, which is no outcome of its own."""
+        return JournalState(self.state.value)
+
+
+def without_secrets(command: Command) -> dict[str, object]:
+    """What the journal keeps of a command, as JSON knows it: no token, and of the upload's URL no more than the host."""
+    match command:
+        case GetConfig():
+            return {
+                "upload_host": urlsplit(command.upload_url).hostname,
+                "controllers": [controller.controller_id for controller in command.controllers],
+                "readers": None if command.readers is None else [reader.id for reader in command.readers],
+            }
+        case SetValue():
+            asked = {
+                "controllerId": command.controller_id,
+                "pointInstanceId": command.instance,
+                "stateText": command.state_text,
+                "priority": command.priority,
+                "leaseSeconds": command.lease_seconds,
+                "expiresAt": None if command.expires_at is None else command.expires_at.isoformat(),
+            }
+            kept = {key: value for key, value in asked.items() if value is not None}
+            return {"iotDevicePointId": command.iot_device_point_id, "presentValue": command.value, **kept}
+        case Resend():
+            return {"boot": command.boot, "first_seq": command.first_seq, "last_seq": command.last_seq}
+        case StartMonitoring() | StopMonitoring() | Reboot():
+            return {}
