@@ -39,7 +39,8 @@ from bms_iot.mqtt.client import MqttBroker
 from bms_iot.mqtt.payload import encode_status
 from bms_iot.mqtt.tls import Tls
 from bms_iot.mqtt.topics import Topics
-from bms_iot.settings import BacnetSettings, MqttSettings, Settings
+from bms_iot.sections import BacnetSettings, MqttSettings
+from bms_iot.settings import Settings
 from bms_iot.storage.boot_floor import BootFloor
 from bms_iot.storage.classes import save_classes
 from bms_iot.storage.configuration import load_configuration, load_deployment, load_readers, next_boot, save_deployment

@@ -4,34 +4,31 @@ A value comes from the environment (`BMS_…`, `__` between levels), else from t
 A secret may also come from a file: `BMS_MQTT__PASSWORD_FILE`, or `mqtt.password` in `$CREDENTIALS_DIRECTORY`.
 """
 
-import ipaddress
 import os
-import re
-import shlex
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, get_args
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from bms_iot.domain.classes import ClassRule, PointPattern
-from bms_iot.domain.points import DEFAULT_PORT
-from bms_iot.domain.write_rules import PRIORITY_FLOOR, ValueRange, WriteRules
-from bms_iot.domain.writing import LOWEST_PRIORITY, MINIMUM_TIMES_PRIORITY
 from bms_iot.errors import ConfigurationError
+from bms_iot.sections import (
+    BacnetSettings,
+    LogSettings,
+    MqttSettings,
+    OutboxSettings,
+    PollingSettings,
+    RebootSettings,
+    Seconds,
+    Section,
+    UploadSettings,
+    WritesSettings,
+    organization,
+    topic_level,
+)
 
 PREFIX = "BMS_"
 DATABASE_NAME = "bms_bacnet.db"
@@ -46,232 +43,8 @@ OLDER_NAMES = {
 OUTSIDE_SETTINGS = {"BMS_SETTINGS_FILE", "BMS_STAY_ON_REFUSAL"}
 """Variables with the prefix that are read elsewhere."""
 
-Level = Literal["debug", "info", "warning", "error"]
-Words = Annotated[
-    tuple[str, ...], BeforeValidator(lambda v: [w.strip() for w in v.split(",") if w.strip()] if isinstance(v, str) else v)
-]
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
-Port = Annotated[int, Field(ge=1, le=65_535)]
-Count = Annotated[int, Field(ge=1)]
 
-
-def topic_level(value: str) -> str:
-    """An identifier that can be one level of an MQTT topic (MQTT 5 clause 4.7). Raises ValueError."""
-    if not value.strip():
-        raise ValueError("must not be blank")
-    if re.search(r"[/+#\x00-\x1f\x7f-\x9f]", value):
-        raise ValueError("must not contain / + # or control characters: it becomes a level of the MQTT topics")
-    return value
-
-
-def organization(value: str) -> str:
-    """An organization's identifier: a topic level that starts with `org_`. Raises ValueError."""
-    if not topic_level(value).startswith("org_"):
-        raise ValueError("must start with org_")
-    return value
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-def host_name(value: str) -> str:
-    """A name or an address, and nothing else. Raises ValueError."""
-    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9.])?|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]+", value) or value.count(":") == 1:
-        raise ValueError("must be a name or an address alone; port and TLS have settings of their own")
-    return value
-
-
-class MqttSettings(_Section):
-    """The broker."""
-
-    host: Annotated[str, AfterValidator(host_name)] | None = Field(None, description="name or address of the broker")
-    port: Port | None = Field(None, description="8883 with TLS, else 1883")
-    tls: bool | None = Field(None, description="on, except towards this machine itself")
-    ca_certificate: Path | None = Field(None, description="PEM file; the system's roots by default")
-    client_certificate: Path | None = Field(None, description="PEM file, for mutual TLS")
-    client_key: Path | None = Field(None, description="PEM file, for mutual TLS")
-    username: str | None = None
-    password: SecretStr | None = None
-    client_id: str | None = Field(None, description="the device's id by default; must be the same at each start")
-    keep_alive_seconds: Annotated[int, Field(ge=5, le=3600)] = 30
-    protocol: Literal["auto", "5", "3.1.1"] = "auto"
-    max_payload_bytes: Annotated[int, Field(ge=4096, le=268_435_455)] = Field(131_072, description="below the broker's maximum")
-
-    @property
-    def uses_tls(self) -> bool:
-        """The setting, or whether the broker is another machine."""
-        return self.tls if self.tls is not None else not _is_loopback(self.host or "")
-
-    @property
-    def effective_port(self) -> int:
-        """The setting, or the registered port."""
-        return self.port or (8883 if self.uses_tls else 1883)
-
-    @model_validator(mode="after")
-    def _pairs(self) -> "MqttSettings":
-        if (self.client_certificate is None) != (self.client_key is None):
-            raise ValueError("client_certificate and client_key go together")
-        if self.password is not None and self.username is None:
-            raise ValueError("password needs username")
-        return self
-
-
-class BacnetSettings(_Section):
-    """Our own BACnet/IP port, used while no `bacnet_readers` are configured, and how controllers are asked."""
-
-    address: str = Field("0.0.0.0", description="our own IPv4 address")  # noqa: S104 - BACnet broadcasts arrive on every interface
-    port: Port = DEFAULT_PORT
-    broadcast: str | None = Field(None, description="where Who-Is goes: 255.255.255.255 by default")
-    bbmd: str | None = Field(None, description="IP or IP:PORT of the BBMD to register with as a foreign device")
-    bbmd_ttl_seconds: Annotated[int, Field(ge=30, le=65_535)] = Field(300, description="renewed at half of it")
-    timeout_seconds: Seconds = 3.0
-    tries: Annotated[int, Field(ge=1, le=10)] = 3
-    in_flight_per_device: Annotated[int, Field(ge=1, le=16)] = 1
-    in_flight_total: Annotated[int, Field(ge=1, le=4096)] = 64
-
-    @field_validator("bbmd")
-    @classmethod
-    def _ipv4_and_port(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        host, _, port = value.partition(":")
-        if port and not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65_535):
-            raise ValueError("must be IP or IP:PORT")
-        return str(ipaddress.IPv4Address(host)) + (f":{port}" if port else "")
-
-    @field_validator("address", "broadcast")
-    @classmethod
-    def _ipv4(cls, value: str | None) -> str | None:
-        return None if value is None else str(ipaddress.IPv4Address(value))
-
-
-def class_rules(values: tuple[str, ...]) -> tuple[str, ...]:
-    """Rules as `ClassRule` spells them. Raises ValueError."""
-    return tuple(str(ClassRule.parse(value)) for value in values)
-
-
-class PollingSettings(_Section):
-    """How often points are read."""
-
-    interval_seconds: Seconds = Field(10.0, description="of the class normal")
-    fast_interval_seconds: Seconds | None = Field(None, description="of the class fast; a fifth of interval_seconds by default")
-    slow_interval_seconds: Seconds | None = Field(None, description="of the class slow; six times interval_seconds by default")
-    classes: Annotated[Words, AfterValidator(class_rules)] = Field(
-        (), description="CLASS DEVICE/TYPE/NAME with * and ?, comma-separated; the first that fits a point counts"
-    )
-    optional_interval_seconds: Seconds = Field(3600.0, description="the 23 optional properties")
-    image_interval_seconds: Seconds = Field(60.0, description="how often controller_points is brought up to date")
-    backoff_max_seconds: Seconds = Field(300.0, description="longest pause between probes of a silent device")
-    follow_moved: bool = Field(True, description="read a device that answers only at another address there")
-
-    @property
-    def fast_seconds(self) -> float:
-        """The setting, or what follows from `interval_seconds`."""
-        return self.fast_interval_seconds or self.interval_seconds / 5
-
-    @property
-    def slow_seconds(self) -> float:
-        """The setting, or what follows from `interval_seconds`."""
-        return self.slow_interval_seconds or self.interval_seconds * 6
-
-    @property
-    def rules(self) -> tuple[ClassRule, ...]:
-        """`classes`, parsed."""
-        return tuple(map(ClassRule.parse, self.classes))
-
-    @model_validator(mode="after")
-    def _in_order(self) -> "PollingSettings":
-        if not self.fast_seconds <= self.interval_seconds <= self.slow_seconds:
-            raise ValueError(
-                "fast_interval_seconds, interval_seconds and slow_interval_seconds must not grow shorter in this order"
-            )
-        return self
-
-
-class OutboxSettings(_Section):
-    """What waits for the broker."""
-
-    drain_messages_per_second: Count = Field(60, description="pace of the backlog beside live values")
-
-
-class UploadSettings(_Section):
-    """Where `get_config` may upload to."""
-
-    allow_http: bool = Field(False, description="plain http to other machines")
-    allowed_hosts: Words = Field((), description="comma-separated; any host when empty")
-    patience_seconds: Seconds = Field(120.0, description="how long an upload that fails is tried again")
-
-
-def point_patterns(values: tuple[str, ...]) -> tuple[str, ...]:
-    """Patterns as `PointPattern` spells them. Raises ValueError."""
-    return tuple(str(PointPattern.parse(value)) for value in values)
-
-
-def value_ranges(values: tuple[str, ...]) -> tuple[str, ...]:
-    """Ranges as `ValueRange` spells them. Raises ValueError."""
-    return tuple(str(ValueRange.parse(value)) for value in values)
-
-
-class WritesSettings(_Section):
-    """What the cloud may write to controllers."""
-
-    enabled: bool = Field(False, description="nothing is written while this is off")
-    points: Annotated[Words, AfterValidator(point_patterns)] = Field(
-        (), description="DEVICE/TYPE/NAME with * and ?, comma-separated; any point when empty"
-    )
-    ranges: Annotated[Words, AfterValidator(value_ranges)] = Field(
-        (), description="LOW..HIGH DEVICE/TYPE/NAME, comma-separated; all that fit a point count, beside the point's own limits"
-    )
-    priority_floor: Annotated[int, Field(ge=1, le=LOWEST_PRIORITY)] = Field(
-        PRIORITY_FLOOR, description="no smaller number, which would be a higher priority"
-    )
-    default_priority: Annotated[int, Field(ge=1, le=LOWEST_PRIORITY)] = Field(
-        LOWEST_PRIORITY, description="of a command that names none"
-    )
-    per_minute: Annotated[int, Field(ge=1, le=6000)] = Field(60, description="writes a minute; so many at once")
-
-    @property
-    def rules(self) -> WriteRules:
-        """The settings as the rules of the site."""
-        return WriteRules(
-            is_enabled=self.enabled,
-            points=tuple(map(PointPattern.parse, self.points)),
-            ranges=tuple(map(ValueRange.parse, self.ranges)),
-            priority_floor=self.priority_floor,
-            default_priority=self.default_priority,
-        )
-
-    @model_validator(mode="after")
-    def _default_is_allowed(self) -> "WritesSettings":
-        if self.default_priority < self.priority_floor or self.default_priority == MINIMUM_TIMES_PRIORITY:
-            raise ValueError("default_priority must be one that priority_floor allows, and not 6")
-        return self
-
-
-class RebootSettings(_Section):
-    """What the command `reboot` does."""
-
-    host_command: str | None = Field(
-        None, description="a program and its arguments that restart the whole box; by default the gateway alone restarts"
-    )
-
-    @field_validator("host_command")
-    @classmethod
-    def _is_a_command(cls, value: str | None) -> str | None:
-        if value is not None and not shlex.split(value):
-            raise ValueError("is no command")
-        return value
-
-
-class LogSettings(_Section):
-    """What is logged, on stderr."""
-
-    level: Level = "info"
-    format: Literal["auto", "json", "console"] = Field("auto", description="json unless stderr is a terminal")
-
-
-class Settings(_Section):
+class Settings(Section):
     """Everything that can be set."""
 
     data_directory: Path
@@ -456,10 +229,3 @@ def _complaints(error: ValidationError, origins: Mapping[str, str]) -> Iterator[
         origin = origins.get(key) or ", ".join(below) or "settings"
         what = "is not a setting" if problem["type"] == "extra_forbidden" else problem["msg"].removeprefix("Value error, ")
         yield f"{origin}: {key}: {what}" if origin != key else f"{key}: {what}"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

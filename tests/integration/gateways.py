@@ -27,7 +27,7 @@ from bms_iot.gateway.state import GatewayState
 from bms_iot.gateway.store import Store
 from bms_iot.gateway.watch import Watch
 from bms_iot.mqtt.topics import Topics
-from bms_iot.settings import UploadSettings
+from bms_iot.sections import UploadSettings
 from bms_iot.storage.configuration import next_boot
 from bms_iot.storage.database import Database
 from bms_iot.storage.outbox import Outbox

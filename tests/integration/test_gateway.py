@@ -142,7 +142,7 @@ async def test_stop_monitoring_stops_polling_and_survives_a_restart(tmp_path, da
     [
         ("stop_monitoring", request("stop_monitoring", b'{"commandId": "x"}', retain=True), "retained"),
         ("stop_monitoring", request("stop_monitoring", b"{"), "not JSON"),
-        ("set_value_to_point", request("set_value_to_point", b'{"commandId": "x"}'), "not available"),
+        ("set_value_to_point", request("set_value_to_point", b'{"commandId": "x"}'), "iotDevicePointId"),
         ("dance", request("dance", b'{"commandId": "x"}'), "no command"),
     ],
 )

@@ -6,7 +6,7 @@ import sys
 import structlog
 from structlog.types import Processor
 
-from bms_iot.settings import LogSettings
+from bms_iot.sections import LogSettings
 
 
 def configure(settings: LogSettings) -> None:

@@ -21,7 +21,7 @@ from bms_iot.gateway.monitor import Monitor
 from bms_iot.gateway.readers import Readers
 from bms_iot.gateway.rediscover import seen
 from bms_iot.gateway.state import GatewayState
-from bms_iot.settings import UploadSettings
+from bms_iot.sections import UploadSettings
 from bms_iot.storage.configuration import devices_to_json, save_readers
 from bms_iot.storage.database import Database
 

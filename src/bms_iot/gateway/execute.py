@@ -4,7 +4,17 @@ import time
 
 import structlog
 
-from bms_iot.domain.commands import Command, CommandResult, CommandState, GetConfig, StartMonitoring, StopMonitoring
+from bms_iot.domain.commands import (
+    Command,
+    CommandResult,
+    CommandState,
+    GetConfig,
+    Reboot,
+    Resend,
+    SetValue,
+    StartMonitoring,
+    StopMonitoring,
+)
 from bms_iot.domain.ports import Broker, Message
 from bms_iot.errors import BmsError, BrokerUnavailable, CommandRejected, PublishRefused
 from bms_iot.gateway.configure import Configure
@@ -84,6 +94,8 @@ class Execute:
                 return _done("monitoring is off", command.command_id)
             case GetConfig():
                 return await self._configure.carry_out(command)
+            case SetValue() | Reboot() | Resend():
+                raise CommandRejected("it is not available in this release", command_id=command.command_id)
 
 
 def _done(message: str, command_id: str) -> CommandResult:
