@@ -511,3 +511,18 @@ async def test_who_is_without_a_broadcast_address_says_so() -> None:
     async with network() as ours:
         with pytest.raises(TransportError, match="broadcast"):
             await ours.who_is(wait_seconds=0.1)
+
+
+async def test_a_storm_of_i_am_is_bounded_and_the_first_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of ever new devices at one address."""
+    monkeypatch.setattr("bms_iot.bacnet.discovery.MAX_FOUND", 50)
+    async with Responder(analogs(1)) as device, network() as ours:
+        asking = asyncio.create_task(ours.who_is(address=device.device.address, wait_seconds=0.5))
+        while not ours.counters.unconfirmed:
+            await asyncio.sleep(0.001)
+        for instance in range(1000):
+            device.instance = instance
+            device.send(device.i_am(), ours.address)
+        found = await asking
+        assert len(found) == 50
+        assert ours.counters.i_am_passed_over > 900
