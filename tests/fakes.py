@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from bms_iot.domain.identifiers import AnyObject, AnyProperty, AnyValue
 from bms_iot.domain.points import Device, DeviceAddress, ObjectIdentifier, Point
 from bms_iot.domain.ports import Clock, FoundDevice, Message, ObjectDescription, ObjectList
 from bms_iot.domain.profiles import LearnedProfile
@@ -92,6 +93,13 @@ class FakeNetwork:
             )
             for point in points
         ]
+
+    async def read_any(self, device: Device, wanted: Sequence[tuple[AnyObject, AnyProperty]]) -> list[AnyValue]:
+        self._answer(device)
+        return [AnyValue(identifier=identifier, property=number, value=1, text="1") for identifier, number in wanted]
+
+    async def identify(self, address: DeviceAddress) -> int:
+        return self.answering[address]
 
     async def write_points(self, device: Device, writes: Sequence[PointWrite]) -> list[WriteOutcome]:
         self._answer(device)

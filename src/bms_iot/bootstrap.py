@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bms_iot import __version__
 from bms_iot.bacnet import BacnetNetwork
+from bms_iot.bacnet.holders import holder_of
 from bms_iot.database import gate, postgresql, target
 from bms_iot.domain.classes import PollingClass
 from bms_iot.domain.configuration import ConfiguredDevice, Deployment, Reader
@@ -161,14 +162,18 @@ def check_schema(settings: Settings) -> str:
     return result.revision
 
 
-def reader_opener(settings: BacnetSettings, clock: Clock) -> OpenReader:
-    """Opens the UDP port of a reader."""
+def reader_opener(settings: BacnetSettings, clock: Clock, say: Callable[[str], None] | None = None) -> OpenReader:
+    """Opens the UDP port of a reader; with `say`, any other port where that one is taken, saying so."""
 
     def open_reader(reader: Reader) -> AbstractAsyncContextManager[ControllerNetwork]:
+        holder = None if say is None else holder_of(reader.host, reader.port)
+        if say is not None and holder is not None:
+            say(f"{holder} has UDP port {reader.port}: asking from another one, where broadcast answers may not be heard")
         return BacnetNetwork(
             host=reader.host,
-            port=reader.port,
+            port=reader.port if holder is None else 0,
             broadcast=settings.broadcast or reader.broadcast,
+            broadcast_port=reader.port,
             timeout_seconds=settings.timeout_seconds,
             tries=settings.tries,
             in_flight_per_device=settings.in_flight_per_device,
@@ -182,9 +187,12 @@ def reader_opener(settings: BacnetSettings, clock: Clock) -> OpenReader:
 
 
 @asynccontextmanager
-async def open_readers(settings: Settings) -> AsyncIterator[Readers]:
-    """Our BACnet interfaces alone, for a command; those of the database where there is one at head, else that of the settings."""
-    async with Readers(reader_opener(settings.bacnet, SystemClock())) as readers:
+async def open_readers(settings: Settings, say: Callable[[str], None] | None = None) -> AsyncIterator[Readers]:
+    """Our BACnet interfaces alone, for a command; those of the database where there is one at head, else that of the settings.
+
+    With `say` it runs beside a gateway that has our port, from another one, and says so.
+    """
+    async with Readers(reader_opener(settings.bacnet, SystemClock(), say)) as readers:
         try:
             check_schema(settings)
         except SchemaError:

@@ -182,6 +182,22 @@ def value_ranges(values: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(str(ValueRange.parse(value)) for value in values)
 
 
+class CovSettings(Section):
+    """Which points report their changes by themselves; all go on being polled, those as `slow`."""
+
+    points: Annotated[Words, AfterValidator(point_patterns)] = Field(
+        (), description="DEVICE/TYPE/NAME with * and ?, comma-separated"
+    )
+    behind_routers: bool = Field(True, description="also every point behind a router, as on MS/TP")
+    lifetime_seconds: Annotated[int, Field(ge=10, le=86_400)] = Field(300, description="of a subscription; renewed at half")
+    confirmed: bool = Field(False, description="ask for confirmed notifications")
+
+    @property
+    def patterns(self) -> tuple[PointPattern, ...]:
+        """`points`, parsed."""
+        return tuple(map(PointPattern.parse, self.points))
+
+
 class WritesSettings(Section):
     """What the cloud may write to controllers."""
 

@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError
 from bms_iot.errors import ConfigurationError
 from bms_iot.sections import (
     BacnetSettings,
+    CovSettings,
     LogSettings,
     MqttSettings,
     OutboxSettings,
@@ -58,6 +59,7 @@ class Settings(Section):
     mqtt: MqttSettings = MqttSettings()
     bacnet: BacnetSettings = BacnetSettings()
     polling: PollingSettings = PollingSettings()
+    cov: CovSettings = CovSettings()
     outbox: OutboxSettings = OutboxSettings()
     upload: UploadSettings = UploadSettings()
     writes: WritesSettings = WritesSettings()

@@ -13,7 +13,7 @@ from bms_iot.bacnet.counters import Counters
 from bms_iot.bacnet.cov import Following
 from bms_iot.bacnet.discovery import describe_objects, hear, introduce_heard, read_object_list, who_is
 from bms_iot.bacnet.foreign import parse_bbmd
-from bms_iot.bacnet.identity import prove
+from bms_iot.bacnet.identity import identify, prove
 from bms_iot.bacnet.learned import take_over, to_learned
 from bms_iot.bacnet.network import Station
 from bms_iot.bacnet.notifications import Notifications
@@ -21,8 +21,10 @@ from bms_iot.bacnet.plans import Plans
 from bms_iot.bacnet.poller import read_properties
 from bms_iot.bacnet.profile import Profile, Profiles
 from bms_iot.bacnet.services.who_is import WILDCARD_INSTANCE
+from bms_iot.bacnet.shown import read_any
 from bms_iot.bacnet.sweep import Sweeper
 from bms_iot.bacnet.write import write_points
+from bms_iot.domain.identifiers import AnyObject, AnyProperty, AnyValue
 from bms_iot.domain.points import DEFAULT_PORT, Device, DeviceAddress, ObjectIdentifier, Point
 from bms_iot.domain.ports import Clock, FoundDevice, ObjectDescription, ObjectList
 from bms_iot.domain.profiles import LearnedProfile
@@ -118,6 +120,10 @@ class BacnetNetwork:
         station, _ = self._known(device)
         await prove(self._client, station, device.instance, tries=tries)
 
+    async def identify(self, address: DeviceAddress) -> int:
+        """See `ControllerNetwork`."""
+        return await identify(self._client, station_of(address))
+
     def learned(self, device: Device) -> LearnedProfile | None:
         """See `ControllerNetwork`."""
         try:
@@ -152,6 +158,11 @@ class BacnetNetwork:
         answers = await read_properties(self._client, station, profile, references, self._clock.now)
         now = self._clock.now()
         return [to_reading(point, answers.outcomes, answers.arrived_at(point.object, now), optional=optional) for point in points]
+
+    async def read_any(self, device: Device, wanted: Sequence[tuple[AnyObject, AnyProperty]]) -> list[AnyValue]:
+        """See `ControllerNetwork`."""
+        station, profile = self._known(device)
+        return await read_any(self._client, station, profile, wanted, self._clock.now)
 
     async def write_points(self, device: Device, writes: Sequence[PointWrite]) -> list[WriteOutcome]:
         """See `ControllerNetwork`."""

@@ -27,6 +27,14 @@ async def prove(client: Client, station: Station, instance: int, *, tries: int |
     raise WrongDevice(f"{who} answers at {station} in place of device {instance}", instance=found)
 
 
+async def identify(client: Client, station: Station) -> int:
+    """The instance of the device at `station`, by reading alone. Raises DeviceUnreachable, TransportError."""
+    found = await _ask(client, station, WILDCARD_INSTANCE, None)
+    if found is None or found == WILDCARD_INSTANCE:
+        raise DeviceUnreachable(f"the device at {station} does not say which it is", hint="name it by its device instance")
+    return found
+
+
 async def _ask(client: Client, station: Station, instance: int, tries: int | None) -> int | None:
     """The instance that the Device object of `instance` has; None where there is no such object."""
     reference = PropertyReference(ObjectId(DEVICE_OBJECT, instance), OBJECT_IDENTIFIER)

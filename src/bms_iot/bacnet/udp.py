@@ -48,7 +48,7 @@ class UdpPort:
         try:
             self._sockets.append(_bound(self._address, shared=False))
             if self._broadcast is not None and not self._hears_broadcasts(self._broadcast):
-                self._sockets.append(_bound(self._broadcast, shared=True))
+                self._hear_broadcasts(self._broadcast)
         except BaseException:
             self._close()
             raise
@@ -67,6 +67,14 @@ class UdpPort:
                 self._loop.remove_reader(opened.fileno())
             opened.close()
         self._sockets.clear()
+
+    def _hear_broadcasts(self, broadcast: tuple[str, int]) -> None:
+        """Any port of ours (0) is taken beside another program: it may have the broadcasts for itself."""
+        try:
+            self._sockets.append(_bound(broadcast, shared=True))
+        except TransportError:
+            if self._address[1] != 0:
+                raise
 
     def _hears_broadcasts(self, broadcast: tuple[str, int]) -> bool:
         """Whether the first socket hears them: the kernel gives broadcasts to the wildcard, not to one address."""

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from bms_iot.domain.readings import ReadingError
+
 MAX_INSTANCE = 4_194_302
 """4,194,303 is no instance but stands for any (ASHRAE 135 clause 20.2.14)."""
 
@@ -20,3 +22,14 @@ class AnyProperty:
 
     number: int
     index: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnyValue:
+    """What a device answered for one property: `value` as JSON knows it and `text` for people, or `error` and neither."""
+
+    identifier: AnyObject
+    property: AnyProperty
+    value: object = None
+    text: str = ""
+    error: ReadingError | None = None

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from bms_iot.domain.identifiers import AnyObject, AnyProperty, AnyValue
 from bms_iot.domain.points import Device, DeviceAddress, ObjectIdentifier, Point
 from bms_iot.domain.profiles import LearnedProfile
 from bms_iot.domain.readings import Reading
@@ -104,6 +105,14 @@ class ControllerNetwork(Protocol):
 
         A point that cannot be read is a reading with quality and error. Raises DeviceUnreachable when nothing answers.
         """
+        ...
+
+    async def read_any(self, device: Device, wanted: Sequence[tuple[AnyObject, AnyProperty]]) -> list[AnyValue]:
+        """Any properties of objects of any type, in order, whole arrays too. Raises DeviceUnreachable when nothing answers."""
+        ...
+
+    async def identify(self, address: DeviceAddress) -> int:
+        """The instance of the device at an address that answers no Who-Is. Raises DeviceUnreachable."""
         ...
 
     async def write_points(self, device: Device, writes: Sequence[PointWrite]) -> list[WriteOutcome]:

@@ -11,6 +11,7 @@ from typing import Self, TypeVar
 import structlog
 
 from bms_iot.domain.configuration import Reader
+from bms_iot.domain.identifiers import AnyObject, AnyProperty, AnyValue
 from bms_iot.domain.points import Device, DeviceAddress, ObjectIdentifier, Point
 from bms_iot.domain.ports import ControllerNetwork, FoundDevice, ObjectDescription, ObjectList
 from bms_iot.domain.profiles import LearnedProfile
@@ -199,6 +200,12 @@ class Readers:
 
     async def read_points(self, device: Device, points: Sequence[Point], *, optional: bool = False) -> Sequence[Reading]:
         return await self._asked(device.address, self._through(device.address).read_points(device, points, optional=optional))
+
+    async def read_any(self, device: Device, wanted: Sequence[tuple[AnyObject, AnyProperty]]) -> list[AnyValue]:
+        return await self._through(device.address).read_any(device, wanted)
+
+    async def identify(self, address: DeviceAddress) -> int:
+        return await self._through(address).identify(address)
 
     async def write_points(self, device: Device, writes: Sequence[PointWrite]) -> list[WriteOutcome]:
         return await self._through(device.address).write_points(device, writes)
