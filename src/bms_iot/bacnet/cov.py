@@ -19,6 +19,7 @@ from bms_iot.bacnet.client import Client, refusal
 from bms_iot.bacnet.codec import ObjectId
 from bms_iot.bacnet.network import Station
 from bms_iot.bacnet.notifications import Notifications, to_change
+from bms_iot.bacnet.profile import Profile
 from bms_iot.bacnet.services.cov import Notification, encode_cancel_cov, encode_subscribe_cov
 from bms_iot.domain.points import Device, Point
 from bms_iot.domain.subscriptions import Coverage, CovTerms, Deliver, Report
@@ -63,6 +64,7 @@ class Following:
         client: Client,
         notifications: Notifications,
         station: Station,
+        profile: Profile,
         device: Device,
         points: Sequence[Point],
         terms: CovTerms,
@@ -70,7 +72,7 @@ class Following:
         report: Report,
         now: Callable[[], datetime],
     ) -> None:
-        self._client, self._notifications, self._station = client, notifications, station
+        self._client, self._notifications, self._station, self._profile = client, notifications, station, profile
         self._device, self._terms, self._deliver, self._report, self._now = device, terms, deliver, report, now
         self._loop = asyncio.get_running_loop()
         self._subscriptions = {
@@ -188,6 +190,7 @@ class Following:
             subscription.notified_by = now + min(NOTIFIED_WITHIN_SECONDS, self._terms.lifetime_seconds / 4)
 
     def _keeps_its_word(self, subscription: _Subscription) -> None:
+        self._profile.has_cov = True
         subscription.notified_by = None
         subscription.failures = 0
         self._set(subscription, Coverage.COVERED, "notified")
@@ -201,6 +204,7 @@ class Following:
         if not offers_none:
             self._fail(subscription, Coverage.REFUSED, reason)
             return
+        self._profile.has_cov = False
         for each in self._subscriptions.values():
             each.failures = 0
             self._fail(each, Coverage.REFUSED, reason)

@@ -133,11 +133,16 @@ async def read_object_list(
     device = ObjectId(DEVICE_OBJECT, instance)
     whole: tuple[ObjectId, ...] = ()
     problem: Exception | None = None
-    try:
-        whole = _identifiers(await _read_one(client, station, PropertyReference(device, OBJECT_LIST)))
-    except (DeviceRefused, MalformedReply, DeviceUnreachable) as error:
-        problem = error
+    if profile.is_list_by_index:
+        problem = MalformedReply(f"{station} does not say how long its object list is")
+    else:
+        try:
+            whole = _identifiers(await _read_one(client, station, PropertyReference(device, OBJECT_LIST)))
+        except (DeviceRefused, MalformedReply, DeviceUnreachable) as error:
+            problem = error
     length = await _length(client, station, device, problem)
+    if not isinstance(problem, DeviceUnreachable):  # silence may have been a datagram lost
+        profile.is_list_by_index = problem is not None
     if length is None:
         return _object_list(whole, complete=True)
     missing = [PropertyReference(device, OBJECT_LIST, index) for index in range(len(whole) + 1, min(length, MAX_OBJECTS) + 1)]

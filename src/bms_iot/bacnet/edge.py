@@ -171,11 +171,12 @@ class BacnetNetwork:
 
     async def follow(self, device: Device, points: Sequence[Point], terms: CovTerms, *, deliver: Deliver, report: Report) -> None:
         """See `ControllerNetwork`."""
-        station, _ = self._known(device)
+        station, profile = self._known(device)
         await Following(
             client=self._client,
             notifications=self._notifications,
             station=station,
+            profile=profile,
             device=device,
             points=points,
             terms=terms,

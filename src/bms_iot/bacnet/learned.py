@@ -21,6 +21,8 @@ def to_learned(profile: Profile, *, now: datetime, monotonic: float) -> LearnedP
         budget=profile.budget,
         learned_at=now - timedelta(seconds=age),
         has_rpm=profile.rpm_proven or (None if profile.has_rpm else False),
+        has_cov=profile.has_cov,
+        is_list_by_index=profile.is_list_by_index,
         absent=frozenset(
             AbsentProperty(
                 object=ObjectIdentifier(type=object_type, instance=reference.object.instance), property=reference.property
@@ -44,5 +46,6 @@ def take_over(profile: Profile, learned: LearnedProfile, *, now: datetime, monot
     profile.forget_at = monotonic + FORGET_SECONDS - age
     profile.rpm_proven = learned.has_rpm is True
     profile.has_rpm = learned.has_rpm is not False
+    profile.has_cov, profile.is_list_by_index = learned.has_cov, learned.is_list_by_index
     for absent in learned.absent:
         profile.lacks(PropertyReference(ObjectId(absent.object.type.number, absent.object.instance), absent.property))

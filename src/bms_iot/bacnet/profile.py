@@ -39,6 +39,9 @@ class Profile:
     has_rpm: bool = True
     rpm_proven: bool = False
     has_wpm: bool = True
+    has_cov: bool | None = None
+    is_list_by_index: bool | None = None
+    """Gives its object list only index by index."""
     absent: set[PropertyReference] = field(default_factory=set)
     forget_at: float = 0.0
     changes: int = 0
@@ -89,6 +92,7 @@ class Profile:
             self.absent.clear()
             self.changes += 1
             self.has_rpm = self.has_wpm = True
+            self.has_cov = self.is_list_by_index = None
 
     @property
     def room(self) -> int:
