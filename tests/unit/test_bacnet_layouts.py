@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bms_iot.bacnet.codec import DecodeError, ObjectId, encode_tag
 from bms_iot.bacnet.convert import VALUE_PROPERTIES, state_of
-from bms_iot.bacnet.layouts import MAX_LAYOUTS, MAX_LAYOUTS_OF_SHAPE, Layouts, Shape, learn
+from bms_iot.bacnet.layouts import MAX_FORMS_OF_OBJECT, MAX_LAYOUTS, MAX_LAYOUTS_OF_SHAPE, Layout, Layouts, Shape
 from bms_iot.bacnet.meanings import Meanings, State
 from bms_iot.bacnet.plans import Chunk, States
 from bms_iot.bacnet.poller import outcome_of
@@ -75,6 +75,10 @@ def by_the_general_decoder(parameters: bytes, shape: Shape, identifiers: tuple[b
         assert object_type is not None
         states.append(state_of(object_type, ObjectId(number, int.from_bytes(identifier, "big") & 0x3FFFFF), outcomes))
     return states
+
+
+def learn(parameters: bytes, shape: Shape, identifiers: tuple[bytes, ...]) -> Layout | None:
+    return Layouts().learn(parameters, shape, identifiers)
 
 
 def chunk_of(shape: Shape, identifiers: tuple[bytes, ...]) -> Chunk:
@@ -219,17 +223,30 @@ def test_replies_that_never_look_the_same_are_learned_from_less_and_less():
     assert taken < 12
 
 
-def test_layouts_are_bounded():
+def test_layouts_and_forms_are_bounded():
     layouts = Layouts()
-    layout = learn(analog(1), ANALOG, AI1)
-    assert layout is not None
+    size = len(analog(1))
     for _ in range(20):
-        layouts.add(ANALOG, layout)
-    assert len(layouts.of(ANALOG, layout.size)) == MAX_LAYOUTS_OF_SHAPE
-    for number in range(MAX_LAYOUTS):
-        layouts.add(((number, VALUE_PROPERTIES),), layout)
-    assert not layouts.of(ANALOG, layout.size)
-    assert len(layouts.of(((MAX_LAYOUTS - 1, VALUE_PROPERTIES),), layout.size)) == 1
+        layouts.learn(analog(1), ANALOG, AI1)
+    assert len(layouts.of(ANALOG, size)) == MAX_LAYOUTS_OF_SHAPE
+    for number in range(1, MAX_LAYOUTS + 1):
+        assert layouts.learn(analog(1), ((number, VALUE_PROPERTIES),), AI1)
+    assert not layouts.of(ANALOG, size)
+    assert len(layouts.of(((MAX_LAYOUTS, VALUE_PROPERTIES),), size)) == 1
+
+
+def test_a_form_is_walked_over_once_and_serves_every_reply_it_fits():
+    layouts = Layouts()
+    assert layouts.learn(analog(1), ANALOG, AI1)
+    shape = ANALOG * 5
+    identifiers = tuple((number << 8).to_bytes(4, "big") for number in range(5))
+    reply = b"".join(analog(value).replace(AI1[0], each, 1) for value, each in enumerate(identifiers))
+    layout = layouts.learn(reply, shape, identifiers)
+    assert layout is not None
+    assert layout.parts.unpack(reply)[::2] == tuple(struct.pack(">f", value) for value in range(5))
+    for length in range(3 * MAX_FORMS_OF_OBJECT):
+        text_reply = encode(ANALOG, AI1, [[b"\x4e" + primitive(7, b"\0" + b"x" * length) + b"\x4f", *NORMAL]])
+        assert layouts.learn(text_reply, ANALOG, AI1)
 
 
 def test_of_all_replies_with_one_other_octet_those_accepted_differ_in_contents_only():

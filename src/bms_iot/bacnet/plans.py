@@ -1,6 +1,6 @@
 """Prepared polls: what is asked of a device again and again, encoded once, and what it answered last."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -8,9 +8,9 @@ from itertools import repeat
 from typing import TypeAlias
 
 from bms_iot.bacnet.apdu import encode_confirmed
-from bms_iot.bacnet.codec import DecodeError, ObjectId, encode_context, encode_object_id, encode_unsigned, object_id
+from bms_iot.bacnet.codec import DecodeError, ObjectId, encode_context, encode_unsigned, object_id
 from bms_iot.bacnet.convert import VALUE_PROPERTIES
-from bms_iot.bacnet.layouts import Layout, Layouts, Shape, learn
+from bms_iot.bacnet.layouts import Layout, Layouts, Shape
 from bms_iot.bacnet.meanings import Meanings
 from bms_iot.bacnet.network import Station
 from bms_iot.bacnet.profile import Profile, estimate
@@ -118,23 +118,22 @@ class Chunk:
                 found = layout
                 break
         else:
-            found = self._learn(parameters)
+            found = self._learn(parameters, layouts)
             if found is None:
                 return None
-            layouts.add(self.shape, found)
             expected = found.expecting(self.identifiers)
         self._layout, self._expected = found, expected
         self._numbers, self._results = (), ()
         return found
 
-    def _learn(self, parameters: bytes) -> Layout | None:
+    def _learn(self, parameters: bytes, layouts: Layouts) -> Layout | None:
         """Replies that never look the same twice are not worth learning from: wait longer each time."""
         if self._wait:
             self._wait -= 1
             return None
         self._learned += 1
         self._wait = min(2**self._learned - 2, LAST_WAIT)
-        return learn(parameters, self.shape, self.identifiers)
+        return layouts.learn(parameters, self.shape, self.identifiers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -158,31 +157,61 @@ class Plan:
         )
 
 
+@dataclass(slots=True, kw_only=True)
+class _Draft:
+    """A chunk that grows."""
+
+    start: int
+    shape: list[tuple[int, tuple[int, ...]]] = field(default_factory=list)
+    identifiers: list[bytes] = field(default_factory=list)
+
+    def chunk(self) -> Chunk:
+        specifications = [_specification(properties) for _, properties in self.shape]
+        parts = [b"\x0c" + identifier + rest for identifier, rest in zip(self.identifiers, specifications, strict=True)]
+        return Chunk(
+            start=self.start,
+            stop=self.start + len(self.shape),
+            shape=tuple(self.shape),
+            identifiers=tuple(self.identifiers),
+            request=encode_confirmed(READ_PROPERTY_MULTIPLE, b"".join(parts)),
+        )
+
+
 def prepare(points: tuple[Point, ...], profile: Profile) -> Plan | None:
     """None where batches cannot be prepared: no ReadPropertyMultiple, a budget too small for an object, an object twice."""
-    identifiers = [_identifier(point) for point in points]
-    if not profile.has_rpm or None in identifiers or len(set(identifiers)) < len(identifiers):
+    drafts = _drafts(points, profile) if profile.has_rpm else None
+    if drafts is None or any(sum(len(properties) for _, properties in draft.shape) < 2 for draft in drafts):
         return None
-    drafts = [_Draft(start=0)]
-    for place, (point, identifier) in enumerate(zip(points, identifiers, strict=True)):
-        assert identifier is not None, "looked for above"
-        number = point.object.type.number
-        properties = _properties(profile, number, point.object.instance)
-        octets = _octets(number, properties)
-        if octets > profile.room:
-            return None
-        if drafts[-1].octets + octets > profile.room:
-            drafts.append(_Draft(start=place))
-        drafts[-1].add(identifier, number, properties, octets)
-    if any(sum(len(properties) for _, properties in draft.shape) < 2 for draft in drafts):
+    if len({identifier for draft in drafts for identifier in draft.identifiers}) < len(points):
         return None
     return Plan(
         points=points,
         terms=terms_of(profile),
         chunks=tuple(draft.chunk() for draft in drafts),
-        point_ids=tuple(point.id for point in points),
+        point_ids=tuple([point.id for point in points]),
         states=States(len(points)),
     )
+
+
+def _drafts(points: Sequence[Point], profile: Profile) -> list[_Draft] | None:
+    """What fits an answer, again and again; None where one object does not, or cannot be."""
+    room, absent, left = profile.room, profile.absent, 0
+    drafts = [_Draft(start=0)] if not points else []
+    for place, point in enumerate(points):
+        number, instance = point.object.type.number, point.object.instance
+        if not 0 <= instance <= WILDCARD_INSTANCE:
+            return None
+        properties = _properties(absent, number, instance) if absent else VALUE_PROPERTIES
+        octets = _octets(number, properties)
+        if octets > left:
+            if octets > room:
+                return None
+            drafts.append(_Draft(start=place))
+            left = room
+        left -= octets
+        drafts[-1].shape.append((number, properties))
+        drafts[-1].identifiers.append((number << 22 | instance).to_bytes(4, "big"))
+    return drafts
 
 
 class Plans:
@@ -215,44 +244,10 @@ def terms_of(profile: Profile) -> Terms:
     return profile.room, profile.has_rpm, profile.changes
 
 
-@dataclass(slots=True, kw_only=True)
-class _Draft:
-    """A chunk that grows."""
-
-    start: int
-    octets: int = 0
-    shape: list[tuple[int, tuple[int, ...]]] = field(default_factory=list)
-    identifiers: list[bytes] = field(default_factory=list)
-    request: bytearray = field(default_factory=bytearray)
-
-    def add(self, identifier: bytes, number: int, properties: tuple[int, ...], octets: int) -> None:
-        self.octets += octets
-        self.shape.append((number, properties))
-        self.identifiers.append(identifier)
-        self.request += b"\x0c" + identifier + _specification(properties)
-
-    def chunk(self) -> Chunk:
-        return Chunk(
-            start=self.start,
-            stop=self.start + len(self.shape),
-            shape=tuple(self.shape),
-            identifiers=tuple(self.identifiers),
-            request=encode_confirmed(READ_PROPERTY_MULTIPLE, bytes(self.request)),
-        )
-
-
-def _identifier(point: Point) -> bytes | None:
-    """The contents of its object identifier, None when no object can have such an instance."""
-    number, instance = point.object.type.number, point.object.instance
-    return encode_object_id(ObjectId(number, instance)) if 0 <= instance <= WILDCARD_INSTANCE else None
-
-
-def _properties(profile: Profile, number: int, instance: int) -> tuple[int, ...]:
+def _properties(absent: Container[PropertyReference], number: int, instance: int) -> tuple[int, ...]:
     """The value properties, without those the object was found not to have."""
-    if not profile.absent:
-        return VALUE_PROPERTIES
     identifier = ObjectId(number, instance)
-    return tuple(each for each in VALUE_PROPERTIES if PropertyReference(identifier, each) not in profile.absent)
+    return tuple(each for each in VALUE_PROPERTIES if PropertyReference(identifier, each) not in absent)
 
 
 @lru_cache(maxsize=256)

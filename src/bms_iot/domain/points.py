@@ -13,6 +13,19 @@ DEFAULT_PORT = 47808
 """UDP port 0xBAC0 (ASHRAE 135 clause J.1.2)."""
 
 
+_NUMBERS = {
+    "analogInput": 0,
+    "analogOutput": 1,
+    "analogValue": 2,
+    "binaryInput": 3,
+    "binaryOutput": 4,
+    "binaryValue": 5,
+    "multiStateInput": 13,
+    "multiStateOutput": 14,
+    "multiStateValue": 19,
+}
+
+
 class ObjectType(enum.Enum):
     """The object types that are read. The database stores the NAME, JSON and MQTT carry the value."""
 
@@ -26,10 +39,9 @@ class ObjectType(enum.Enum):
     MULTI_STATE_OUTPUT = "multiStateOutput"
     MULTI_STATE_VALUE = "multiStateValue"
 
-    @property
-    def number(self) -> int:
+    def __init__(self, name: str) -> None:
+        self.number = _NUMBERS[name]
         """BACnetObjectType as ASHRAE 135 clause 21 numbers it."""
-        return _NUMBERS[self]
 
     @classmethod
     def from_number(cls, number: int) -> "ObjectType | None":
@@ -47,18 +59,7 @@ class ObjectType(enum.Enum):
         return self.value.startswith("binary")
 
 
-_NUMBERS = {
-    ObjectType.ANALOG_INPUT: 0,
-    ObjectType.ANALOG_OUTPUT: 1,
-    ObjectType.ANALOG_VALUE: 2,
-    ObjectType.BINARY_INPUT: 3,
-    ObjectType.BINARY_OUTPUT: 4,
-    ObjectType.BINARY_VALUE: 5,
-    ObjectType.MULTI_STATE_INPUT: 13,
-    ObjectType.MULTI_STATE_OUTPUT: 14,
-    ObjectType.MULTI_STATE_VALUE: 19,
-}
-_BY_NUMBER = {number: object_type for object_type, number in _NUMBERS.items()}
+_BY_NUMBER = {object_type.number: object_type for object_type in ObjectType}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
