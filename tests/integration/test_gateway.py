@@ -184,6 +184,39 @@ async def test_get_config_discovers_keeps_uploads_and_polls_what_it_found(tmp_pa
     assert "canary-token" not in (tmp_path / "bms_bacnet.db").read_bytes().decode("latin-1")
 
 
+async def test_get_config_reports_drift_removes_nothing_and_takes_the_classes_of_the_cloud(tmp_path, database, upload_server):
+    known = configured(9, (AI, 1), (AI, 2), host="10.0.0.5", controller="c9")
+    async with running_gateway(database, tmp_path, [known]) as running:
+        keys = rows(tmp_path, "SELECT point_id, iot_device_point_id FROM controller_points")
+        address = DeviceAddress(host="10.0.0.9")
+        running.network.found = [FoundDevice(address=address, instance=9, vendor_id=8, max_apdu=1476, segmentation="none")]
+        objects = (ObjectIdentifier(type=AI, instance=1), ObjectIdentifier(type=BV, instance=1))
+        running.network.objects = {9: ObjectList(objects=objects, other=1, complete=True)}
+        body = json.loads(upload_server.command(controllers=[("10.0.0.9", 9, "c9")]))
+        body["iotDeviceControllers"][0]["object_list"] = [
+            {"type": "binaryValue", "point_id": 1, "properties": {"pollingClass": "fast"}},
+            {"type": "analogInput", "point_id": 1, "properties": {"pollingClass": "now and then"}},
+            {"type": "loop", "point_id": 1, "properties": {"pollingClass": "fast"}},
+        ]
+        running.broker.incoming.put_nowait(request("get_config", json.dumps(body).encode()))
+        await running.until(lambda: bool(running.on("command/get_config/response")))
+        await running.poll_round(9.0)
+        await running.until(lambda: any("drift" in update for update in running.on("status/update")))
+
+        (report,) = [update["drift"] for update in running.on("status/update") if "drift" in update]
+        assert report["counts"] == {"moved": 1, "missing": 1, "new": 1}
+        assert rows(tmp_path, "SELECT point_id, iot_device_point_id FROM controller_points WHERE id <= 2") == keys
+        uploaded = upload_server.requests[0][1]["config"][0]["object_list"]
+        assert [(entry["type"], entry["point_id"], entry["properties"].get("pollingClass")) for entry in uploaded] == [
+            ("analogInput", 1, None), ("analogInput", 2, None), ("binaryValue", 1, "fast"),
+        ]  # fmt: skip
+        fast = [points for points in running.network.read if [str(point.object) for point in points] == ["binaryValue:1"]]
+        assert len(fast) >= 3
+    async with running_gateway(database, tmp_path, []) as running:
+        await running.poll_round(3.0)
+        assert [str(point.object) for point in running.network.read[-1]] == ["binaryValue:1"]
+
+
 async def test_get_config_refuses_a_plain_http_url_to_another_machine(tmp_path, database):
     async with running_gateway(database, tmp_path, []) as running:
         body = b'{"urlToUploadConfig": "http://cloud.example/c", "jwtToken": "t", "iotDeviceControllers": []}'

@@ -55,11 +55,15 @@ class Configure:
         self._check_url(command.upload_url)
         if command.readers is not None:
             await self._use_readers(command.readers)
-        discovered, outcomes = await self._discover(command.controllers)
-        devices = await self._monitor.configuration()
-        self._report(only(devices, command.controllers), discovered)
-        if wanted := only(merge(devices, discovered), command.controllers):
-            devices = await self._monitor.reconfigure(with_classes(wanted, command.classes))
+        self._state.is_configuring = True
+        try:
+            discovered, outcomes = await self._discover(command.controllers)
+            devices = await self._monitor.configuration()
+            self._report(only(devices, command.controllers), discovered)
+            if wanted := only(merge(devices, discovered), command.controllers):
+                devices = await self._monitor.reconfigure(with_classes(wanted, command.classes))
+        finally:
+            self._state.is_configuring = False
         details: dict[str, object] = {"controllers": outcomes}
         failed = [controller for controller, outcome in outcomes.items() if not outcome["success"]]
         try:

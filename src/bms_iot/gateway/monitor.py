@@ -1,5 +1,6 @@
 """What is monitored: on or off, and which points. Both survive a restart."""
 
+import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -47,6 +48,7 @@ class Monitor:
         self._planned: Sequence[StoredPoint] = ()
         self._configured: Sequence[ConfiguredDevice] = ()
         self._on_site: dict[str, PollingClass] = {}
+        self._changing = asyncio.Lock()
 
     async def open(self) -> None:
         """Take up what was configured: the newest configuration, or every known point where there is none."""
@@ -70,6 +72,10 @@ class Monitor:
 
     async def reconfigure(self, devices: Sequence[ConfiguredDevice]) -> list[ConfiguredDevice]:
         """Keep this configuration (at least one device) and poll by it; it comes back with every point's key."""
+        async with self._changing:
+            return await self._keep(devices)
+
+    async def _keep(self, devices: Sequence[ConfiguredDevice]) -> list[ConfiguredDevice]:
         keyed, stored = await self._database.write(keep_configuration, devices, self._clock.now())
         self._plan(stored, keyed)
         return keyed
@@ -81,14 +87,15 @@ class Monitor:
 
     async def move(self, device: Device, address: DeviceAddress) -> None:
         """Read a device at another address from now on, also after a restart; its points keep their rows, keys and history."""
-        devices = self._configured or devices_of([row.point for row in self._planned])
         place = device.controller_id, device.instance
-        await self.reconfigure(
-            [
-                replace(c, device=moved_to(c.device, address)) if (c.device.controller_id, c.device.instance) == place else c
-                for c in devices
-            ]
-        )
+        async with self._changing:
+            devices = self._configured or devices_of([row.point for row in self._planned])
+            await self._keep(
+                [
+                    replace(c, device=moved_to(c.device, address)) if (c.device.controller_id, c.device.instance) == place else c
+                    for c in devices
+                ]
+            )
 
     async def start(self) -> None:
         await self._set(MonitoringStatus.ACTIVE)

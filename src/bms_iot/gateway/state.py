@@ -22,6 +22,8 @@ class GatewayState:
     version: str
     schema_revision: str
     is_monitoring: bool = True
+    is_configuring: bool = False
+    """The cloud's configuration is being carried out: it says where devices are."""
     devices_monitored: int = 0
     points_monitored: int = 0
     poll_lag_seconds: float = 0.0

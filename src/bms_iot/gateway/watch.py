@@ -63,7 +63,7 @@ class Watch:
                 return
         for device in at_home:
             self._poll.doubt(device)
-        if self._poll.of_instance(found.instance):
+        if self._poll.of_instance(found.instance) and not self._state.is_configuring:
             self._enqueue((found.instance, found.address), found)
 
     def _seek(self, device: Device) -> None:

@@ -14,15 +14,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from bms_iot.bootstrap import check_schema, open_gateway
 from bms_iot.database import manifest
 from bms_iot.database.postgresql import LOCK
-from bms_iot.domain.points import DeviceAddress, ObjectType
+from bms_iot.domain.classes import PollingClass
+from bms_iot.domain.points import DeviceAddress, ObjectIdentifier, ObjectType
+from bms_iot.domain.profiles import AbsentProperty, LearnedProfile
 from bms_iot.domain.readings import Quality, Reading
 from bms_iot.errors import DatabaseLocked, SchemaBehind, StorageError
 from bms_iot.schema import commands
 from bms_iot.settings import load_settings
+from bms_iot.storage.classes import load_classes, save_classes
 from bms_iot.storage.configuration import load_configuration, next_boot, prune, save_configuration, save_deployment
 from bms_iot.storage.database import Database, open_database
 from bms_iot.storage.outbox import Outbox
 from bms_iot.storage.points import ImageRow, load_points, register, write_images
+from bms_iot.storage.profiles import forget_profiles, load_profiles, save_profiles
 from tests.integration.gateways import DEPLOYMENT, configured, running_gateway
 from tests.migration.postgresql.server import free_port
 
@@ -63,6 +67,23 @@ async def test_points_are_registered_once_move_and_carry_their_image(database: D
         ("21.5", int(NOW.timestamp()) * 1000),
         (None, int(NOW.timestamp()) * 1000),
     ]
+
+
+async def test_classes_and_profiles_are_kept(database: Database) -> None:
+    address = DeviceAddress(host="12:0a")
+    lacking = AbsentProperty(object=ObjectIdentifier(type=AI, instance=4_194_302), property=65)
+    profile = LearnedProfile(
+        max_apdu=480, segmentation="none", budget=240, learned_at=NOW, has_cov=False, absent=frozenset({lacking})
+    )
+    await database.write(save_classes, ["a", "b"], PollingClass.FAST, NOW)
+    await database.write(save_classes, ["b"], None, NOW)
+    for _ in range(2):
+        await database.write(save_profiles, {(4_194_302, address): profile}, NOW)
+
+    assert await database.read(load_classes) == {"a": PollingClass.FAST}
+    assert await database.read(load_profiles) == {(4_194_302, address): profile}
+    await database.write(forget_profiles, but=[])
+    assert await database.read(load_profiles) == {}
 
 
 async def test_the_outbox_keeps_its_order_and_forgets_what_was_delivered(database: Database) -> None:
