@@ -13,6 +13,7 @@ from bms_iot.domain.readings import Quality
 from bms_iot.errors import DeviceUnreachable, TransportError
 from tests.integration.bacnet_responder import Responder, SystemClock, analog, free_port, parse_request
 from tests.integration.bacnet_router import Leg, Router, SerialNetwork, Station
+from tests.integration.segmenting_device import SegmentingDevice
 
 TIMEOUT = 0.2
 NETWORK = 2001
@@ -142,6 +143,26 @@ async def test_one_request_at_a_time_is_on_its_way_to_a_serial_network_and_none_
         assert answers == [expected(instance, 100) for instance in (101, 102, 103)]
         assert here.serial.most_at_once == 1
         assert here.serial.overlong == 0
+
+
+async def test_an_answer_in_segments_comes_through_the_router_and_is_acknowledged_through_it() -> None:
+    listed = b"".join(b"\xc4" + (2 << 22 | instance).to_bytes(4, "big") for instance in range(1, 301))
+    value = b"\x0c\x02\x00\x00\x65\x19\x4c\x3e" + listed + b"\x3f"
+    async with site() as here, SegmentingDevice(value, window=4, size=400) as sending:
+
+        def through_the_router(apdu: bytes) -> None:
+            here.leg.send(bytes((1, 0x08)) + NETWORK.to_bytes(2, "big") + b"\x01\x09" + apdu, here.ours.address)
+
+        def on_the_wire(apdu: bytes) -> list[bytes]:
+            sending._received(apdu, here.ours.address)
+            return []
+
+        sending.send = through_the_router  # type: ignore[method-assign]
+        here.serial.stations = {b"\x09": on_the_wire}
+        objects = await here.ours.read_object_list(device_at("2001:09", 101))
+        assert [wanted.instance for wanted in objects.objects] == list(range(1, 301))
+        assert here.ours.counters.segments == 2 * len(sending.segments), "the list, and what it takes for its length"
+        assert here.ours.counters.retries == 0
 
 
 async def test_two_devices_with_one_instance_are_both_found_and_each_is_read_for_itself() -> None:
