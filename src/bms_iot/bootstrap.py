@@ -172,7 +172,7 @@ def reader_opener(settings: BacnetSettings, clock: Clock, say: Callable[[str], N
         return BacnetNetwork(
             host=reader.host,
             port=reader.port if holder is None else 0,
-            broadcast=settings.broadcast or reader.broadcast,
+            broadcast=reader.broadcast if settings.readers else settings.broadcast or reader.broadcast,
             broadcast_port=reader.port,
             timeout_seconds=settings.timeout_seconds,
             tries=settings.tries,
@@ -196,7 +196,7 @@ async def open_readers(settings: Settings, say: Callable[[str], None] | None = N
         try:
             check_schema(settings)
         except SchemaError:
-            configured = [_settings_reader(settings)]
+            configured = _settings_readers(settings)
         else:
             async with open_database(settings.url) as database:
                 configured = await our_readers(settings, database)
@@ -254,7 +254,7 @@ async def choose_class(settings: Settings, which: str, chosen: PollingClass | No
 async def our_readers(settings: Settings, database: Database) -> list[Reader]:
     """The active readers the cloud configured, else the one of the settings."""
     active = [reader for reader in await database.read(load_readers) if reader.is_active]
-    return active or [_settings_reader(settings)]
+    return active or _settings_readers(settings)
 
 
 async def _open(readers: Readers, configured: list[Reader]) -> None:
@@ -262,14 +262,16 @@ async def _open(readers: Readers, configured: list[Reader]) -> None:
     try:
         await readers.use(configured)
     except TransportError as error:
-        if configured[0].id == SETTINGS_READER:
+        if configured[0].id.startswith(SETTINGS_READER):
             raise
         log.error("no_reader_open", reason=str(error))
 
 
-def _settings_reader(settings: Settings) -> Reader:
+def _settings_readers(settings: Settings) -> list[Reader]:
     bacnet = settings.bacnet
-    return Reader(id=SETTINGS_READER, host=bacnet.address, port=bacnet.port, prefix_length=0, bbmd=bacnet.bbmd)
+    if bacnet.readers:
+        return [Reader.parse(text, reader_id=f"{SETTINGS_READER} {text}") for text in bacnet.readers]
+    return [Reader(id=SETTINGS_READER, host=bacnet.address, port=bacnet.port, prefix_length=0, bbmd=bacnet.bbmd)]
 
 
 async def missing_provisioning(settings: Settings) -> list[str]:

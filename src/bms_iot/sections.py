@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from bms_iot.domain.classes import ClassRule, PointPattern
+from bms_iot.domain.configuration import Reader
 from bms_iot.domain.points import DEFAULT_PORT
 from bms_iot.domain.write_rules import PRIORITY_FLOOR, ValueRange, WriteRules
 from bms_iot.domain.writing import LOWEST_PRIORITY, MINIMUM_TIMES_PRIORITY
@@ -86,12 +87,24 @@ class MqttSettings(Section):
         return self
 
 
+def reader_interfaces(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Our interfaces as `Reader.parse` spells them, none twice. Raises ValueError."""
+    readers = [Reader.parse(value, reader_id="") for value in values]
+    if len({(reader.host, reader.port) for reader in readers}) < len(readers):
+        raise ValueError("an interface is there twice")
+    return values
+
+
 class BacnetSettings(Section):
     """Our own BACnet/IP port, used while no `bacnet_readers` are configured, and how controllers are asked."""
 
     address: str = Field("0.0.0.0", description="our own IPv4 address")  # noqa: S104 - BACnet broadcasts arrive on every interface
     port: Port = DEFAULT_PORT
     broadcast: str | None = Field(None, description="where Who-Is goes: 255.255.255.255 by default")
+    readers: Annotated[Words, AfterValidator(reader_interfaces)] = Field(
+        (),
+        description="several interfaces in place of address, port and bbmd: ADDRESS[:PORT]/PREFIX[@BBMD[:PORT]], comma-separated",
+    )
     bbmd: str | None = Field(None, description="IP or IP:PORT of the BBMD to register with as a foreign device")
     bbmd_ttl_seconds: Annotated[int, Field(ge=30, le=65_535)] = Field(300, description="renewed at half of it")
     timeout_seconds: Seconds = 3.0

@@ -127,6 +127,7 @@ class Responder:
     behaviour: Behaviour = polite
     host: str = field(default_factory=lambda: next(_hosts))
     requests: list[Request] = field(default_factory=list)
+    senders: list[Address] = field(default_factory=list)
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     port: int = 0
     _transport: asyncio.DatagramTransport | None = None
@@ -173,6 +174,7 @@ class Responder:
         if request is None:
             return
         self.requests.append(request)
+        self.senders.append(address)
         self.asked.set()
         for answer in self.behaviour(self, request):
             self.send(answer, address)

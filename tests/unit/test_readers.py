@@ -88,6 +88,27 @@ async def test_when_none_of_the_new_readers_can_be_opened_the_old_ones_go_on():
         assert await reached_by(readers, "10.2.0.9") == "n"
 
 
+@pytest.mark.parametrize(
+    ("text", "reader"),
+    [
+        ("10.1.0.2/24", Reader(id="r", host="10.1.0.2")),
+        ("10.1.0.2:47809/16", Reader(id="r", host="10.1.0.2", port=47809, prefix_length=16)),
+        ("10.1.0.2/24@10.9.0.5", Reader(id="r", host="10.1.0.2", bbmd="10.9.0.5:47808")),
+        (" 10.1.0.2/24@10.9.0.5:47810 ", Reader(id="r", host="10.1.0.2", bbmd="10.9.0.5:47810")),
+    ],
+)
+def test_a_reader_is_spelled_as_an_interface(text, reader):
+    assert Reader.parse(text, reader_id="r") == reader
+
+
+@pytest.mark.parametrize(
+    "text", ["", "10.1.0.2", "10.1.0.2/33", "10.1.0/24", "10.1.0.2:0/24", "10.1.0.2/24@", "10.1.0.2/24@x", "10.1.0.2:/24"]
+)
+def test_what_is_no_interface_is_refused(text):
+    with pytest.raises(ValueError, match=r".+"):
+        Reader.parse(text, reader_id="r")
+
+
 def test_the_broadcast_address_is_that_of_the_readers_network():
     assert NORTH.broadcast == "10.1.0.255"
     assert SOUTH.broadcast == "10.2.255.255"

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any, TypeAlias
 
 from bms_iot.domain.points import DEFAULT_PORT, Device, ObjectIdentifier
@@ -32,12 +32,37 @@ class Reader:
     is_active: bool = True
     bbmd: str | None = None
 
+    @classmethod
+    def parse(cls, text: str, *, reader_id: str) -> "Reader":
+        """`ADDRESS[:PORT]/PREFIX[@BBMD[:PORT]]`. Raises ValueError."""
+        interface, at, bbmd = text.strip().partition("@")
+        address, slash, prefix = interface.partition("/")
+        if not slash or not (prefix.isascii() and prefix.isdigit()):
+            raise ValueError(f"{text!r} must be ADDRESS[:PORT]/PREFIX, with @BBMD after it when there is one")
+        host, port = _host_and_port(address)
+        prefix_length = IPv4Network((host, int(prefix)), strict=False).prefixlen
+        through = _host_and_port(bbmd) if at else None
+        return cls(
+            id=reader_id,
+            host=host,
+            port=port,
+            prefix_length=prefix_length,
+            bbmd=None if through is None else f"{through[0]}:{through[1]}",
+        )
+
     @property
     def broadcast(self) -> str:
         """Where Who-Is goes: the broadcast address of its network, or of every network when that is unknown."""
         if self.host.startswith("127."):
             return "127.255.255.255"
         return str(IPv4Network((self.host, self.prefix_length), strict=False).broadcast_address)
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    host, colon, port = text.partition(":")
+    if colon and not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65_535):
+        raise ValueError(f"{port!r} is no UDP port")
+    return str(IPv4Address(host)), int(port) if colon else DEFAULT_PORT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
