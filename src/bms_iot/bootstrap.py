@@ -18,6 +18,7 @@ from bms_iot.domain.classes import PollingClass
 from bms_iot.domain.configuration import ConfiguredDevice, Deployment, Reader
 from bms_iot.domain.ports import Clock, ControllerNetwork
 from bms_iot.domain.schedule import Pace
+from bms_iot.domain.subscriptions import CovTerms
 from bms_iot.errors import ConfigurationError, DatabaseLocked, SchemaError, TransportError
 from bms_iot.gateway.beat import Beat
 from bms_iot.gateway.clock import SystemClock
@@ -35,6 +36,7 @@ from bms_iot.gateway.readers import OpenReader, Readers
 from bms_iot.gateway.remember import Remember
 from bms_iot.gateway.state import GatewayState
 from bms_iot.gateway.store import Store
+from bms_iot.gateway.subscribe import Subscribe
 from bms_iot.gateway.watch import Watch
 from bms_iot.mqtt.client import MqttBroker
 from bms_iot.mqtt.payload import encode_status
@@ -135,6 +137,11 @@ async def _compose(
                 network=readers, poll=poll, monitor=monitor, clock=clock, state=state, follows=settings.polling.follow_moved
             ),
             remember=remember,
+            subscribe=Subscribe(
+                network=readers, monitor=monitor, poll=poll, store=store, image=image, clock=clock, state=state,
+                terms=CovTerms(lifetime_seconds=settings.cov.lifetime_seconds, confirmed=settings.cov.confirmed),
+                patterns=settings.cov.patterns, behind_routers=settings.cov.behind_routers,
+            ),
             store=store,
             publish=Publish(
                 broker=broker, outbox=outbox, image=image, topics=topics, clock=clock, state=state,

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bms_iot.domain.classes import ClassRule
+from bms_iot.domain.classes import ClassRule, PointPattern
 from bms_iot.domain.configuration import ConfiguredDevice, ConfiguredObject, Deployment, Reader
 from bms_iot.domain.points import Device, DeviceAddress, ObjectIdentifier, ObjectType
 from bms_iot.domain.schedule import Pace
+from bms_iot.domain.subscriptions import CovTerms
 from bms_iot.gateway.beat import Beat
 from bms_iot.gateway.configure import Configure
 from bms_iot.gateway.execute import Execute
@@ -25,6 +26,7 @@ from bms_iot.gateway.readers import Readers
 from bms_iot.gateway.remember import Remember
 from bms_iot.gateway.state import GatewayState
 from bms_iot.gateway.store import Store
+from bms_iot.gateway.subscribe import Subscribe
 from bms_iot.gateway.watch import Watch
 from bms_iot.mqtt.topics import Topics
 from bms_iot.sections import UploadSettings
@@ -95,6 +97,7 @@ async def running_gateway(
     connected: bool = True,
     upload: UploadSettings | None = None,
     rules: Sequence[ClassRule] = (),
+    cov: Sequence[PointPattern] = (),
 ) -> AsyncIterator[Running]:
     """The verbs wired together as the composition root wires them; cancelled on leaving."""
     clock, broker = VirtualClock(), FakeBroker(is_connected=connected)
@@ -130,6 +133,10 @@ async def running_gateway(
             monitor=monitor,
             watch=Watch(network=readers, poll=poll, monitor=monitor, clock=clock, state=state),
             remember=remember,
+            subscribe=Subscribe(
+                network=readers, monitor=monitor, poll=poll, store=store, image=image, clock=clock, state=state, terms=CovTerms(),
+                patterns=cov,
+            ),
             store=store,
             publish=Publish(
                 broker=broker, outbox=outbox, image=image, topics=topics, clock=clock, state=state, drain_messages_per_second=100,

@@ -18,6 +18,7 @@ from bms_iot.gateway.readers import Readers
 from bms_iot.gateway.remember import Remember
 from bms_iot.gateway.state import GatewayState
 from bms_iot.gateway.store import Store
+from bms_iot.gateway.subscribe import Subscribe
 from bms_iot.gateway.watch import Watch
 from bms_iot.storage.database import Database
 
@@ -36,6 +37,7 @@ class Gateway:
     monitor: Monitor
     watch: Watch
     remember: Remember
+    subscribe: Subscribe
     store: Store
     publish: Publish
     execute: Execute
@@ -56,6 +58,7 @@ class Gateway:
                 try:
                     async with asyncio.TaskGroup() as sources:
                         sources.create_task(self.poll.run(), name="poll")
+                        sources.create_task(self.subscribe.run(), name="subscribe")
                         sources.create_task(self.monitor.run(), name="monitor")
                         sources.create_task(self.watch.run(), name="watch")
                         sources.create_task(self.remember.run(), name="remember")

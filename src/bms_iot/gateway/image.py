@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bms_iot.domain.points import Point
 from bms_iot.domain.readings import NO_OPTIONAL, Condition, OptionalValue, Reading, Sweep
@@ -10,6 +10,10 @@ from bms_iot.storage.points import ImageRow, StoredPoint
 
 BASE_WIRE_BYTES = 900
 """The base columns of a point, with room for long names."""
+
+
+OVERTAKEN_WITHIN = timedelta(seconds=60)
+"""No answer to a poll comes later than that."""
 
 
 class CurrentImage:
@@ -26,6 +30,8 @@ class CurrentImage:
         self._conditions: dict[int, Condition] = {}
         self._changed: set[int] = set()
         self._wire_bytes: dict[int, int] = {}
+        self.reported: frozenset[int] = frozenset()
+        """The points whose changes come by themselves (COV), so that an answer to a poll may be older than what is known."""
         self.learn(stored)
 
     def __len__(self) -> int:
@@ -46,6 +52,10 @@ class CurrentImage:
     def optional(self, point_id: int) -> Mapping[str, OptionalValue]:
         return self._optional.get(point_id, NO_OPTIONAL)
 
+    def condition(self, point_id: int) -> Condition | None:
+        """What was said beside the latest value, None before the first."""
+        return self._conditions.get(point_id)
+
     def wire_bytes(self, point_id: int) -> int:
         """About how many bytes a reading of this point has on the wire."""
         size = self._wire_bytes.get(point_id)
@@ -55,7 +65,7 @@ class CurrentImage:
 
     def apply(self, readings: Sequence[Reading]) -> Sequence[Reading]:
         """Take over readings; the same come back, carrying only those optional properties that changed."""
-        if isinstance(readings, Sweep):
+        if isinstance(readings, Sweep) and self.reported.isdisjoint(readings.point_ids):
             self._apply_sweep(readings)
             return readings
         return [self._apply(reading) for reading in readings]
@@ -90,9 +100,15 @@ class CurrentImage:
                 self._wire_bytes.pop(point_id, None)
                 self._changed.add(point_id)
             reading = reading.carrying(changed or None)
-        self._take(point_id, present_value, condition)
-        self._acquired_at[point_id] = acquired_at
+        if not self._is_overtaken(point_id, acquired_at):
+            self._take(point_id, present_value, condition)
+            self._acquired_at[point_id] = acquired_at
         return reading
+
+    def _is_overtaken(self, point_id: int, acquired_at: datetime) -> bool:
+        """A newer value is known. Much newer ones are of a clock that was set back since, and do not count."""
+        latest = self._acquired_at.get(point_id)
+        return latest is not None and timedelta(0) < latest - acquired_at < OVERTAKEN_WITHIN
 
     def take_changes(self) -> list[ImageRow]:
         """What changed since the last call, as rows to write; `restore_changes` gives them back after a failed write."""

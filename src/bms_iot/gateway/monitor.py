@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
@@ -10,7 +10,7 @@ from types import MappingProxyType
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bms_iot.domain.classes import ClassRule, PollingClass, choose
+from bms_iot.domain.classes import ClassRule, PollingClass, choose, object_name
 from bms_iot.domain.configuration import ConfiguredDevice, Place
 from bms_iot.domain.health import MonitoringStatus
 from bms_iot.domain.points import Device, DeviceAddress, Point
@@ -49,6 +49,8 @@ class Monitor:
         self._configured: Sequence[ConfiguredDevice] = ()
         self._on_site: dict[str, PollingClass] = {}
         self._changing = asyncio.Lock()
+        self.on_plan: Callable[[], None] = lambda: None
+        """Called when other points are to be read, or monitoring was started or stopped."""
 
     async def open(self) -> None:
         """Take up what was configured: the newest configuration, or every known point where there is none."""
@@ -80,6 +82,11 @@ class Monitor:
         self._plan(stored, keyed)
         return keyed
 
+    def planned(self) -> list[tuple[Point, str | None]]:
+        """The points that are read, each with its object-name as discovery saw it."""
+        said = properties_by_place(self._configured)
+        return [(row.point, object_name(said.get(place_of(row.point), NO_PROPERTIES))) for row in self._planned]
+
     def vendor_of(self, device: Device) -> int | None:
         """The vendor as it was seen when the device was configured."""
         place = device.controller_id, device.instance
@@ -108,6 +115,7 @@ class Monitor:
         self._state.is_monitoring = status is MonitoringStatus.ACTIVE
         self._state.changed.set()
         self._poll.resume()
+        self.on_plan()
 
     def _plan(self, stored: Sequence[StoredPoint], devices: Sequence[ConfiguredDevice]) -> None:
         self._image.learn(stored)
@@ -125,6 +133,7 @@ class Monitor:
             properties = said.get(place_of(point), NO_PROPERTIES)
             classes[point.id] = choose(point, properties, on_site=self._on_site, rules=self._rules).polling_class
         self._poll.replan(plan, classes)
+        self.on_plan()
         self._state.changed.set()
         counts = {known.value: number for known, number in Counter(classes.values()).items()}
         log.info("monitoring_planned", devices=len(plan), points=len(classes), monitoring=self._state.is_monitoring, **counts)
