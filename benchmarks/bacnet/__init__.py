@@ -31,7 +31,7 @@ def main(*, record: bool) -> None:
     with devices(1) as port:
         unchanged = [run("ours", DEVICES, POINTS, port) for _ in range(ROUNDS)]
     with devices(VARIANTS, delay_ms=LATENCY_MS) as port:
-        late = [run("ours", DEVICES, POINTS, port) for _ in range(ROUNDS)]
+        late = {count: [run("ours", count, POINTS, port) for _ in range(ROUNDS)] for count in (DEVICES // 4, DEVICES)}
     with devices(VARIANTS) as port:
         beat = run("beat", DEVICES, 50, port, 3 * INTERVAL_SECONDS)
     body = "\n\n".join((_comparison(compared), _ours(compared["ours"], cold, unchanged, late, beat)))
@@ -107,18 +107,23 @@ def _ours(
     warm: list[Measured],
     cold: dict[str, list[Measured]],
     unchanged: list[Measured],
-    late: list[Measured],
+    late: dict[int, list[Measured]],
     beat: Measured,
 ) -> str:
-    cap = DEVICES * POINTS * len(PROPERTIES) / (-(-POINTS // PER_REQUEST) * LATENCY_MS / 1000)
+    replies_a_second = 1000 / LATENCY_MS
+    values_a_reply = len(PROPERTIES) * PER_REQUEST
     rows = {
         "every present-value changed": f"{_per_core(warm):,.0f} values/s of one core",
         "replies unchanged": f"{_per_core(unchanged):,.0f} values/s of one core",
         "first sweep, nothing learned": f"{_per_core(cold['cold']):,.0f} values/s of one core",
         "first sweep, no two devices alike": f"{_per_core(cold['cold_unlike']):,.0f} values/s of one core",
-        f"devices that take {LATENCY_MS} ms, one request in flight to each": (
-            f"{_by_the_clock(late):,.0f} values/s by the clock, {_by_the_clock(late) / cap:.0%} of the {cap:,.0f} they can give"
-        ),
+        **{
+            f"{count} devices that take {LATENCY_MS} ms, one request in flight to each": (
+                f"{_by_the_clock(rounds) / (count * replies_a_second * values_a_reply):.0%} by the clock of the "
+                f"{count * replies_a_second * values_a_reply:,.0f} values/s they can give; {_per_core(rounds):,.0f} values/s of one core"
+            )
+            for count, rounds in late.items()
+        },
         f"10,000 points × {len(PROPERTIES)} properties on {DEVICES} devices every {INTERVAL_SECONDS:g} s": (
             f"{beat.cpu / beat.wall:.2%} of a core, all of the process"
         ),

@@ -45,7 +45,7 @@ def host_of(device: int) -> str:
 
 
 async def ours(stack: AsyncExitStack, devices: int, points: int, port: int, *, alike: bool = True) -> ReadDevice:
-    network = await stack.enter_async_context(BacnetNetwork(host="127.0.39.1", port=0, clock=_Clock(), in_flight_total=1024))
+    network = await stack.enter_async_context(BacnetNetwork(host="127.0.39.1", port=0, clock=_Clock()))
     chance = random.Random(2)
     plan: list[tuple[Device, tuple[Point, ...]]] = []
     for number in range(devices):

@@ -110,7 +110,7 @@ class BacnetSettings(Section):
     timeout_seconds: Seconds = 3.0
     tries: Annotated[int, Field(ge=1, le=10)] = 3
     in_flight_per_device: Annotated[int, Field(ge=1, le=16)] = 1
-    in_flight_total: Annotated[int, Field(ge=1, le=4096)] = 64
+    in_flight_total: Annotated[int, Field(ge=1, le=4096)] = 256
 
     @field_validator("bbmd")
     @classmethod

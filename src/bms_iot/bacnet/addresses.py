@@ -5,6 +5,7 @@ one of a BACnet/IP network behind a router. For Who-Is only: `*` is every statio
 """
 
 import ipaddress
+from functools import lru_cache
 
 from bms_iot.bacnet.network import MAX_NETWORK, Station, remote
 from bms_iot.domain.points import DeviceAddress
@@ -21,6 +22,7 @@ def is_broadcast(station: Station) -> bool:
     return not station.host and not station.mac
 
 
+@lru_cache(maxsize=16_384)
 def station_of(address: DeviceAddress) -> Station:
     """Where a device is reached. Raises DeviceUnreachable for what is no address: names are never looked up."""
     if address.host == EVERYBODY:

@@ -44,7 +44,7 @@ class Client:
         timeout_seconds: float = 3.0,
         tries: int = 3,
         in_flight_per_device: int = 1,
-        in_flight_total: int = 64,
+        in_flight_total: int = 256,
         bbmd: Bbmd | None = None,
     ) -> None:
         self.counters = Counters()

@@ -52,7 +52,7 @@ class BacnetNetwork:
         timeout_seconds: float = 3.0,
         tries: int = 3,
         in_flight_per_device: int = 1,
-        in_flight_total: int = 64,
+        in_flight_total: int = 256,
         bbmd: str | None = None,
         bbmd_ttl_seconds: int = 300,
         clock: Clock,
