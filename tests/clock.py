@@ -17,9 +17,32 @@ class VirtualClock:
         self._elapsed = 0.0
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
         self._order = itertools.count()
+        self.is_trusted = True
+        self.is_set = False
+        """Whether somebody says that the time is right."""
+        self._wrong = timedelta(0)
+
+    def forget_the_time(self, wrong: timedelta) -> None:
+        """As on a box that starts without it: `wrong` is what its times are off by."""
+        self.is_trusted, self._wrong = False, wrong
+
+    def is_vouched_for(self) -> bool:
+        return self.is_set
+
+    @property
+    def base(self) -> datetime:
+        return self._start + self._wrong
+
+    def trust(self) -> timedelta:
+        shift, self._wrong, self.is_trusted = -self._wrong, timedelta(0), True
+        return shift
+
+    def step(self, seconds: float) -> None:
+        """Somebody sets the clock while it is trusted."""
+        self._start += timedelta(seconds=seconds)
 
     def now(self) -> datetime:
-        return self._start + timedelta(seconds=self._elapsed)
+        return self.base + timedelta(seconds=self._elapsed)
 
     def monotonic(self) -> float:
         return self._elapsed

@@ -23,6 +23,7 @@ from bms_iot.errors import ConfigurationError, DatabaseLocked, SchemaError, Tran
 from bms_iot.gateway.beat import Beat
 from bms_iot.gateway.clock import SystemClock
 from bms_iot.gateway.configure import Configure
+from bms_iot.gateway.date import Date, WatchedClock
 from bms_iot.gateway.discover import Discovered, claim, devices_of, merge
 from bms_iot.gateway.execute import Execute
 from bms_iot.gateway.gateway import Gateway
@@ -48,6 +49,7 @@ from bms_iot.storage.boot_floor import BootFloor
 from bms_iot.storage.classes import save_classes
 from bms_iot.storage.configuration import load_configuration, load_deployment, load_readers, next_boot, save_deployment
 from bms_iot.storage.database import Database, open_database
+from bms_iot.storage.early_dates import EarlyDatesFile
 from bms_iot.storage.outbox import Outbox
 from bms_iot.storage.points import load_points
 
@@ -64,7 +66,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     Raises ConfigurationError when something is not set, the SchemaError of the gate, TransportError, StorageError.
     """
     schema_revision = check_schema(settings)
-    clock = SystemClock()
+    clock = SystemClock(always_trusted=settings.clock.trusted == "always")
     with only_one(settings.data_directory):
         async with open_database(settings.url) as database, Readers(reader_opener(settings.bacnet, clock)) as readers:
             deployment = await _deployment(settings, database, clock)
@@ -105,7 +107,7 @@ def only_one(data_directory: Path) -> Iterator[None]:
 
 @asynccontextmanager
 async def _compose(
-    settings: Settings, database: Database, readers: Readers, clock: Clock, state: GatewayState
+    settings: Settings, database: Database, readers: Readers, clock: WatchedClock, state: GatewayState
 ) -> AsyncIterator[Gateway]:
     topics = Topics(
         organization_id=state.deployment.organization_id,
@@ -129,6 +131,11 @@ async def _compose(
         broker=broker, database=database, outbox=outbox, topics=topics, clock=clock, state=state,
         every_seconds=settings.heartbeat_seconds, data_directory=settings.data_directory,
     )  # fmt: skip
+    date = Date(
+        clock=clock, store=store, image=image, state=state, file=EarlyDatesFile(settings.data_directory),
+        newest_seq=lambda: outbox.newest()[1],
+    )  # fmt: skip
+    date.open()
     async with broker:
         yield Gateway(
             poll=poll,
@@ -151,6 +158,7 @@ async def _compose(
             execute=Execute(broker=broker, topics=topics, monitor=monitor, configure=configure),
             beat=beat,
             prune=Prune(database=database, clock=clock),
+            date=date,
             broker=broker,
             database=database,
             readers=readers,

@@ -177,6 +177,14 @@ class OutboxSettings(Section):
     drain_messages_per_second: Count = Field(60, description="pace of the backlog beside live values")
 
 
+class ClockSettings(Section):
+    """The time of day."""
+
+    trusted: Literal["auto", "always"] = Field(
+        "auto", description="auto: once the kernel is synchronized or has a battery clock; always: for sites without a time server"
+    )
+
+
 class UploadSettings(Section):
     """Where `get_config` may upload to."""
 

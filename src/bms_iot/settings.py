@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError
 from bms_iot.errors import ConfigurationError
 from bms_iot.sections import (
     BacnetSettings,
+    ClockSettings,
     CovSettings,
     LogSettings,
     MqttSettings,
@@ -61,6 +62,7 @@ class Settings(Section):
     polling: PollingSettings = PollingSettings()
     cov: CovSettings = CovSettings()
     outbox: OutboxSettings = OutboxSettings()
+    clock: ClockSettings = ClockSettings()
     upload: UploadSettings = UploadSettings()
     writes: WritesSettings = WritesSettings()
     reboot: RebootSettings = RebootSettings()

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from bms_iot.domain.schedule import Pace
 from bms_iot.domain.subscriptions import CovTerms
 from bms_iot.gateway.beat import Beat
 from bms_iot.gateway.configure import Configure
+from bms_iot.gateway.date import Date
 from bms_iot.gateway.execute import Execute
 from bms_iot.gateway.gateway import Gateway
 from bms_iot.gateway.image import CurrentImage
@@ -32,6 +34,7 @@ from bms_iot.mqtt.topics import Topics
 from bms_iot.sections import UploadSettings
 from bms_iot.storage.configuration import next_boot
 from bms_iot.storage.database import Database
+from bms_iot.storage.early_dates import EarlyDatesFile
 from bms_iot.storage.outbox import Outbox
 from tests.clock import VirtualClock
 from tests.fakes import FakeBroker, FakeNetwork
@@ -98,9 +101,12 @@ async def running_gateway(
     upload: UploadSettings | None = None,
     rules: Sequence[ClassRule] = (),
     cov: Sequence[PointPattern] = (),
+    wrong_time: timedelta | None = None,
 ) -> AsyncIterator[Running]:
     """The verbs wired together as the composition root wires them; cancelled on leaving."""
     clock, broker = VirtualClock(), FakeBroker(is_connected=connected)
+    if wrong_time is not None:
+        clock.forget_the_time(wrong_time)
     network = FakeNetwork(clock)
     boot = await database.write(next_boot, floor=0, version="test", now=clock.now())
     if devices:
@@ -128,6 +134,11 @@ async def running_gateway(
         configure = Configure(
             database=database, readers=readers, monitor=monitor, clock=clock, state=state, upload=upload or UploadSettings()
         )
+        date = Date(
+            clock=clock, store=store, image=image, state=state, file=EarlyDatesFile(directory),
+            newest_seq=lambda: outbox.newest()[1],
+        )  # fmt: skip
+        date.open()
         gateway = Gateway(
             poll=poll,
             monitor=monitor,
@@ -148,6 +159,7 @@ async def running_gateway(
                 data_directory=directory,
             ),
             prune=Prune(database=database, clock=clock),
+            date=date,
             broker=broker,
             database=database,
             readers=readers,

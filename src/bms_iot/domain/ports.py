@@ -16,6 +16,11 @@ from bms_iot.domain.writing import PointWrite, WriteOutcome
 class Clock(Protocol):
     """Time, so that tests can own it."""
 
+    @property
+    def is_trusted(self) -> bool:
+        """Whether `now` is the time of day: false on a box that was started without knowing it, until it is told."""
+        ...
+
     def now(self) -> datetime:
         """Aware UTC."""
         ...

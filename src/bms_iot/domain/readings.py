@@ -4,7 +4,7 @@ import enum
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import repeat
 from types import MappingProxyType
@@ -194,6 +194,11 @@ class Reading(tuple[int, datetime, str | None, Condition, Mapping[str, OptionalV
     def carrying(self, optional: Mapping[str, OptionalValue] | None) -> Self:
         """The same with these optional properties."""
         return self.of(*self[:4], optional)
+
+    def later(self, shift: timedelta) -> Self:
+        """The same, acquired that much later."""
+        point_id, acquired_at, *rest = self
+        return tuple.__new__(type(self), (point_id, acquired_at + shift, *rest))
 
     def __repr__(self) -> str:
         point_id, acquired_at, present_value, condition, optional = self

@@ -9,6 +9,7 @@ import structlog
 
 from bms_iot.domain.ports import Broker
 from bms_iot.gateway.beat import Beat
+from bms_iot.gateway.date import Date
 from bms_iot.gateway.execute import Execute
 from bms_iot.gateway.monitor import Monitor
 from bms_iot.gateway.poll import Poll
@@ -43,6 +44,7 @@ class Gateway:
     execute: Execute
     beat: Beat
     prune: Prune
+    date: Date
     broker: Broker
     database: Database
     readers: Readers
@@ -64,6 +66,7 @@ class Gateway:
                         sources.create_task(self.remember.run(), name="remember")
                         sources.create_task(self.execute.run(), name="execute")
                         sources.create_task(self.beat.run(), name="beat")
+                        sources.create_task(self.date.run(), name="date")
                         sources.create_task(self.prune.run(), name="prune")
                         sources.create_task(self.readers.keep_open(), name="readers")
                 finally:

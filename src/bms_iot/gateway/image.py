@@ -110,6 +110,11 @@ class CurrentImage:
         latest = self._acquired_at.get(point_id)
         return latest is not None and timedelta(0) < latest - acquired_at < OVERTAKEN_WITHIN
 
+    def redate(self, shift: timedelta) -> None:
+        """What was read so far was acquired that much later than was believed."""
+        self._acquired_at = {point_id: moment + shift for point_id, moment in self._acquired_at.items()}
+        self._changed.update(self._acquired_at)
+
     def take_changes(self) -> list[ImageRow]:
         """What changed since the last call, as rows to write; `restore_changes` gives them back after a failed write."""
         rows = [ImageRow(reading=self._latest(point_id), optional=self._optional[point_id]) for point_id in sorted(self._changed)]

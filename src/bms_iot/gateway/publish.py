@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from datetime import timedelta
 from typing import Any
 
 import structlog
 
+from bms_iot.domain.dates import NO_SHIFT
 from bms_iot.domain.ports import Broker, Clock
 from bms_iot.errors import BrokerUnavailable, PublishRefused, StorageError
 from bms_iot.gateway.image import CurrentImage
@@ -141,18 +143,27 @@ class Publish:
 
     def _encode(self, message: StoredMessage) -> bytes:
         """Raises StorageError when the payload cannot be decoded, names an unknown point or holds what has no JSON."""
-        points = [self._point(stored) for stored in message.readings()]
+        early = self._state.dates.of(message.boot, message.seq)
+        shift = early.shift if early is not None and early.shift is not None else NO_SHIFT
         try:
-            return encode_bulk(boot=message.boot, seq=message.seq, iot_device_id=self._state.deployment.device_id, points=points)
+            points = [self._point(stored, shift) for stored in message.readings()]
+            return encode_bulk(
+                boot=message.boot,
+                seq=message.seq,
+                iot_device_id=self._state.deployment.device_id,
+                points=points,
+                clock=early.mark if early is not None else None,
+            )
         except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError) as error:
             raise StorageError(f"an outbox message cannot be encoded: {error}") from error
 
-    def _point(self, stored: OutboxReading) -> BulkPoint:
+    def _point(self, stored: OutboxReading, shift: timedelta) -> BulkPoint:
         point_id = stored.reading.point_id
         point = self._image.point(point_id)
         if point is None:
             raise StorageError(f"there is no point {point_id}")
-        return BulkPoint(point=point, reading=stored.reading, optional=self._image.optional(point_id), columns=stored.columns)
+        reading = stored.reading.later(shift) if shift else stored.reading
+        return BulkPoint(point=point, reading=reading, optional=self._image.optional(point_id), columns=stored.columns)
 
 
 async def first_failure(*flows: Coroutine[Any, Any, None]) -> BaseException:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from bms_iot.domain.configuration import Deployment
+from bms_iot.domain.dates import Dates
 from bms_iot.domain.drift import DriftReport
 from bms_iot.domain.points import Device
 
@@ -24,6 +25,8 @@ class GatewayState:
     is_monitoring: bool = True
     is_configuring: bool = False
     """The cloud's configuration is being carried out: it says where devices are."""
+    dates: Dates = field(default_factory=Dates)
+    """Which messages were dated before the clock was trusted."""
     devices_monitored: int = 0
     points_monitored: int = 0
     poll_lag_seconds: float = 0.0

@@ -40,7 +40,8 @@ class Store:
         self._image_interval, self._max_payload_bytes = image_interval, max_payload_bytes
         self._waiting: list[tuple[Sequence[Reading], asyncio.Future[None]]] = []
         self._arrived = asyncio.Event()
-        self._writing = asyncio.Lock()
+        self.writing = asyncio.Lock()
+        """Held while something is committed."""
 
     async def put(self, readings: Sequence[Reading]) -> None:
         """Returns when the readings are committed. Raises StorageError."""
@@ -77,14 +78,14 @@ class Store:
         if not rows:
             return
         try:
-            async with self._writing:
+            async with self.writing:
                 await self._database.write(write_images, rows)
         except BaseException:  # the rows are still to be written, whatever stopped us
             self._image.restore_changes(rows)
             raise
 
     async def _commit(self) -> None:
-        async with self._writing:
+        async with self.writing:
             waiting, self._waiting = self._waiting, []
             self._arrived.clear()
             if waiting:
@@ -92,7 +93,7 @@ class Store:
 
     async def _append(self, waiting: list[tuple[Sequence[Reading], asyncio.Future[None]]]) -> None:
         try:
-            readings = [self._image.apply(some) for some, _ in waiting]
+            readings = [self._image.apply(self._state.dates.settle(some)) for some, _ in waiting]
             await self._outbox.append(self._batches(chain.from_iterable(readings)), created_at=self._clock.now())
         except BaseException as error:
             for _, done in waiting:
