@@ -159,6 +159,9 @@ class FakeBroker:
         self.published.append((topic, payload, retain))
         self.arrived.set()
 
+    def renew(self) -> None:
+        pass
+
     async def receive(self) -> Message:
         return await self.incoming.get()
 

@@ -40,7 +40,9 @@ from bms_iot.gateway.store import Store
 from bms_iot.gateway.subscribe import Subscribe
 from bms_iot.gateway.watch import Watch
 from bms_iot.mqtt.client import MqttBroker
+from bms_iot.mqtt.connection import Credentials
 from bms_iot.mqtt.payload import encode_status
+from bms_iot.mqtt.proxy import Proxy
 from bms_iot.mqtt.tls import Tls
 from bms_iot.mqtt.topics import Topics
 from bms_iot.sections import BacnetSettings, MqttSettings
@@ -60,8 +62,10 @@ IDENTIFIERS = ("organization_id", "site_id", "device_id")
 
 
 @asynccontextmanager
-async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
+async def open_gateway(settings: Settings, *, reload: Callable[[], Settings] | None = None) -> AsyncIterator[Gateway]:
     """Everything the gateway needs, acquired in order and released in reverse.
+
+    `reload` is asked before each connect to the broker for the credentials as they are then.
 
     Raises ConfigurationError when something is not set, the SchemaError of the gate, TransportError, StorageError.
     """
@@ -78,7 +82,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
                 version=__version__,
                 schema_revision=schema_revision,
             )
-            async with _compose(settings, database, readers, clock, state) as gateway:
+            async with _compose(settings, database, readers, clock, state, reload=reload or (lambda: settings)) as gateway:
                 yield gateway
 
 
@@ -107,7 +111,13 @@ def only_one(data_directory: Path) -> Iterator[None]:
 
 @asynccontextmanager
 async def _compose(
-    settings: Settings, database: Database, readers: Readers, clock: WatchedClock, state: GatewayState
+    settings: Settings,
+    database: Database,
+    readers: Readers,
+    clock: WatchedClock,
+    state: GatewayState,
+    *,
+    reload: Callable[[], Settings],
 ) -> AsyncIterator[Gateway]:
     topics = Topics(
         organization_id=state.deployment.organization_id,
@@ -126,7 +136,7 @@ async def _compose(
     remember = Remember(network=readers, poll=poll, database=database, clock=clock)
     await remember.recall()
     configure = Configure(database=database, readers=readers, monitor=monitor, clock=clock, state=state, upload=settings.upload)
-    broker = _broker(settings.mqtt, topics, state, lambda: beat.announce_online())  # noqa: PLW0108 - beat comes later
+    broker = _broker(settings.mqtt, topics, state, lambda: beat.announce_online(), lambda: reload().mqtt)  # noqa: PLW0108 - beat comes later
     beat = Beat(
         broker=broker, database=database, outbox=outbox, topics=topics, clock=clock, state=state,
         every_seconds=settings.heartbeat_seconds, data_directory=settings.data_directory,
@@ -316,6 +326,14 @@ def _tls(settings: MqttSettings) -> Tls:
     )
 
 
+def _credentials(settings: MqttSettings) -> Credentials:
+    place = settings.proxy_place
+    proxy = (
+        Proxy(host=place[0], port=place[1], username=settings.proxy_username, password=settings.proxy_password) if place else None
+    )
+    return Credentials(username=settings.username, password=settings.password, proxy=proxy)
+
+
 def _not_provisioned(missing: Sequence[str]) -> ConfigurationError:
     return ConfigurationError(f"not provisioned; missing: {', '.join(missing)}", hint=f"bms-iot config set {missing[0]} VALUE")
 
@@ -355,7 +373,13 @@ def _pace(settings: Settings) -> Pace:
     )
 
 
-def _broker(settings: MqttSettings, topics: Topics, state: GatewayState, on_connect: Callable[[], Awaitable[None]]) -> MqttBroker:
+def _broker(
+    settings: MqttSettings,
+    topics: Topics,
+    state: GatewayState,
+    on_connect: Callable[[], Awaitable[None]],
+    reload: Callable[[], MqttSettings],
+) -> MqttBroker:
     assert settings.host is not None
     will = encode_status(
         state="offline",
@@ -369,16 +393,17 @@ def _broker(settings: MqttSettings, topics: Topics, state: GatewayState, on_conn
         host=settings.host,
         port=settings.effective_port,
         client_id=settings.client_id or topics.iot_device_id,
-        username=settings.username,
-        password=settings.password,
+        credentials=lambda: _credentials(reload()),
         tls=settings.uses_tls,
         ca_certificate=settings.ca_certificate,
         client_certificate=settings.client_certificate,
         client_key=settings.client_key,
+        websocket_path=settings.websocket_path if settings.transport == "websocket" else None,
         protocol=settings.protocol,
         keep_alive_seconds=settings.keep_alive_seconds,
         subscriptions=topics.subscriptions,
         will_topic=topics.status_update,
         will_payload=will,
+        will_delay_seconds=settings.will_delay_seconds,
         on_connect=on_connect,
     )

@@ -52,6 +52,15 @@ def host_name(value: str) -> str:
     return value
 
 
+def host_and_port(value: str) -> str:
+    """HOST:PORT, an IPv6 address in brackets. Raises ValueError."""
+    host, colon, port = value.rpartition(":")
+    if not colon or not port.isdigit() or not 0 < int(port) < 65_536:
+        raise ValueError("must be HOST:PORT, without http:// and without a password")
+    host_name(host[1:-1] if host.startswith("[") and host.endswith("]") else host)
+    return value
+
+
 class MqttSettings(Section):
     """The broker."""
 
@@ -66,6 +75,16 @@ class MqttSettings(Section):
     client_id: str | None = Field(None, description="the device's id by default; must be the same at each start")
     keep_alive_seconds: Annotated[int, Field(ge=5, le=3600)] = 30
     protocol: Literal["auto", "5", "3.1.1"] = "auto"
+    transport: Literal["tcp", "websocket"] = Field("tcp", description="websocket: where firewalls let nothing else out")
+    websocket_path: Annotated[str, Field(pattern=r"^/[!-~]*$")] = "/mqtt"
+    proxy: Annotated[str, AfterValidator(host_and_port)] | None = Field(
+        None, description="HOST:PORT of an HTTP proxy that allows CONNECT"
+    )
+    proxy_username: str | None = None
+    proxy_password: SecretStr | None = None
+    will_delay_seconds: Annotated[int, Field(ge=0, le=86_400)] = Field(
+        0, description="how long the broker waits with the last will for us to come back; MQTT 5 only"
+    )
     max_payload_bytes: Annotated[int, Field(ge=4096, le=268_435_455)] = Field(131_072, description="below the broker's maximum")
 
     @property
@@ -76,7 +95,17 @@ class MqttSettings(Section):
     @property
     def effective_port(self) -> int:
         """The setting, or the registered port."""
+        if self.transport == "websocket":
+            return self.port or (443 if self.uses_tls else 80)
         return self.port or (8883 if self.uses_tls else 1883)
+
+    @property
+    def proxy_place(self) -> tuple[str, int] | None:
+        """`proxy`, parsed."""
+        if self.proxy is None:
+            return None
+        host, _, port = self.proxy.rpartition(":")
+        return host.strip("[]"), int(port)
 
     @model_validator(mode="after")
     def _pairs(self) -> "MqttSettings":
@@ -84,6 +113,8 @@ class MqttSettings(Section):
             raise ValueError("client_certificate and client_key go together")
         if self.password is not None and self.username is None:
             raise ValueError("password needs username")
+        if self.proxy_password is not None and self.proxy_username is None:
+            raise ValueError("proxy_password needs proxy_username")
         return self
 
 

@@ -24,8 +24,8 @@ async def soon(awaitable: Awaitable[T]) -> T:
 
 def client(port: int, client_id: str = "gateway", **more: Any) -> MqttBroker:
     """A client with pauses short enough for tests; 3.1.1 unless told otherwise, since amqtt does not answer MQTT 5."""
-    defaults: dict[str, Any] = {"protocol": "3.1.1", "backoff_first_seconds": 0.05, "backoff_max_seconds": 0.2}
-    return MqttBroker(host="127.0.0.1", port=port, client_id=client_id, **{**defaults, **more})
+    defaults: dict[str, Any] = {"host": "127.0.0.1", "protocol": "3.1.1", "backoff_first_seconds": 0.05, "backoff_max_seconds": 0.2}
+    return MqttBroker(port=port, client_id=client_id, **{**defaults, **more})
 
 
 class Mosquitto:

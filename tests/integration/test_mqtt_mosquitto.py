@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from bms_iot.errors import BrokerUnavailable, ConfigurationError, PublishRefused
 from bms_iot.mqtt.client import MqttBroker
+from bms_iot.mqtt.connection import Credentials
 from bms_iot.mqtt.tls import Tls
 from tests.integration.mqtt_servers import Mosquitto, client, soon
 
@@ -118,11 +119,15 @@ async def test_credentials_are_used_and_show_nowhere(tmp_path):
     options = ["allow_anonymous false", f"password_file {passwords}"]
     async with Mosquitto(tmp_path, options=options) as server:
         with structlog.testing.capture_logs() as logs:
-            async with client(server.port, username="gateway", password=SecretStr(PASSWORD), protocol="auto") as gateway:
+            async with client(
+                server.port, credentials=Credentials(username="gateway", password=SecretStr(PASSWORD)), protocol="auto"
+            ) as gateway:
                 await soon(gateway.wait_connected())
                 assert PASSWORD not in repr(gateway)
                 assert PASSWORD not in repr(vars(gateway))
-            async with client(server.port, username="gateway", password=SecretStr(f"not {PASSWORD}"), protocol="auto") as stranger:
+            async with client(
+                server.port, credentials=Credentials(username="gateway", password=SecretStr(f"not {PASSWORD}")), protocol="auto"
+            ) as stranger:
                 await logged(logs, "mqtt_connect_failed")
                 assert not stranger.is_connected
     assert any("ot authorized" in entry.get("reason", "") for entry in logs)

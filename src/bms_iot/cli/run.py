@@ -45,8 +45,10 @@ def run_main() -> None:
 
 async def _run_gateway(settings: object) -> None:
     from bms_iot.bootstrap import open_gateway
-    from bms_iot.settings import Settings
+    from bms_iot.cli.stopping import on_hangup
+    from bms_iot.settings import Settings, load_settings
 
     assert isinstance(settings, Settings)
-    async with open_gateway(settings) as gateway:
-        await gateway.run()
+    async with open_gateway(settings, reload=load_settings) as gateway:
+        with on_hangup(gateway.broker.renew):
+            await gateway.run()

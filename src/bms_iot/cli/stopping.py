@@ -1,9 +1,21 @@
-"""Stop = cancellation, for SIGTERM and SIGINT alike."""
+"""Signals: SIGTERM and SIGINT cancel, SIGHUP renews."""
 
 import asyncio
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any
+
+
+@contextmanager
+def on_hangup(renew: Callable[[], None]) -> Iterator[None]:
+    """Call `renew` for each SIGHUP, in the running event loop."""
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, renew)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
 
 
 async def until_stopped(work: Coroutine[Any, Any, None]) -> None:

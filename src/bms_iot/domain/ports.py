@@ -159,6 +159,10 @@ class Broker(Protocol):
         """Returns when the broker has acknowledged (QoS 1). Raises BrokerUnavailable, PublishRefused."""
         ...
 
+    def renew(self) -> None:
+        """Connect again, with the credentials as they are now."""
+        ...
+
     async def receive(self) -> Message:
         """The next message of the subscribed topics."""
         ...

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Self
@@ -11,11 +11,10 @@ from typing import Final, Literal, Self
 import structlog
 from paho.mqtt import client as paho
 from paho.mqtt.enums import MQTTProtocolVersion
-from pydantic import SecretStr
 
 from bms_iot.domain.ports import Message
-from bms_iot.errors import BrokerError, BrokerUnavailable
-from bms_iot.mqtt.connection import ConnectFailed, Connection, ConnectOptions, Will
+from bms_iot.errors import BrokerError, BrokerUnavailable, ConfigurationError
+from bms_iot.mqtt.connection import ConnectFailed, Connection, ConnectOptions, Credentials, Will
 from bms_iot.mqtt.tls import Tls
 
 Protocol = Literal["auto", "5", "3.1.1"]
@@ -26,6 +25,7 @@ _VERSIONS: Final[dict[Protocol, tuple[MQTTProtocolVersion, ...]]] = {
 }
 _OLDER_VERSION_SECONDS: Final = 3600.0
 """For that long a broker that needed the older version is not asked for the newer one again."""
+NOBODY: Final = Credentials()
 _SPOKEN: Final = {MQTTProtocolVersion.MQTTv5: "5", MQTTProtocolVersion.MQTTv311: "3.1.1"}
 
 
@@ -41,7 +41,8 @@ class MqttBroker:
 
     Entering starts to connect and returns at once, with the broker down too; it raises ConfigurationError only. `on_connect` is
     awaited after each connect, when the subscriptions stand. Leaving sends DISCONNECT, which suppresses the last will, unless an
-    error is the cause of leaving: then the broker publishes it.
+    error is the cause of leaving: then the broker publishes it. Where `credentials` is a function it is called, in a
+    thread, before each connect, so that new ones are taken without a restart; certificates are read anew each time.
     """
 
     def __init__(
@@ -50,12 +51,12 @@ class MqttBroker:
         host: str,
         port: int,
         client_id: str,
-        username: str | None = None,
-        password: SecretStr | None = None,
+        credentials: Credentials | Callable[[], Credentials] = NOBODY,
         tls: bool = False,
         ca_certificate: Path | None = None,
         client_certificate: Path | None = None,
         client_key: Path | None = None,
+        websocket_path: str | None = None,
         protocol: Protocol = "auto",
         subscriptions: Sequence[str] = (),
         will_topic: str | None = None,
@@ -76,9 +77,9 @@ class MqttBroker:
             host=host,
             port=port,
             client_id=client_id,
-            username=username,
-            password=password,
+            credentials=credentials if isinstance(credentials, Credentials) else NOBODY,
             tls=Tls(ca_certificate=ca_certificate, client_certificate=client_certificate, client_key=client_key) if tls else None,
+            websocket_path=websocket_path,
             will=Will(topic=will_topic, payload=will_payload, delay_seconds=will_delay_seconds) if will_topic else None,
             keep_alive_seconds=keep_alive_seconds,
             connect_timeout_seconds=connect_timeout_seconds,
@@ -87,6 +88,7 @@ class MqttBroker:
             max_in_flight=max_in_flight,
             receive_maximum=max_incoming_messages,
         )
+        self._credentials = credentials if not isinstance(credentials, Credentials) else None
         self._subscriptions = tuple(subscriptions)
         self._on_connect = on_connect
         self._versions = _VERSIONS[protocol]
@@ -98,6 +100,7 @@ class MqttBroker:
         self._connection: Connection | None = None
         self._connected = asyncio.Event()
         self._leave_in_peace = False
+        self._renewed = asyncio.Event()
         self._log = structlog.get_logger().bind(broker=f"{host}:{port}")
 
     def __repr__(self) -> str:
@@ -130,6 +133,10 @@ class MqttBroker:
     async def wait_connected(self) -> None:
         await self._connected.wait()
 
+    def renew(self) -> None:
+        """Connect again at once, with the credentials and certificates as they are now; the last will is not published."""
+        self._renewed.set()
+
     async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Returns when the broker has acknowledged. Raises BrokerUnavailable, PublishRefused; nothing is kept for later."""
         if self._connection is None:
@@ -160,8 +167,19 @@ class MqttBroker:
                 self._log.warning("mqtt_connect_failed", reason=str(error), retry_seconds=round(pause, 1))
             else:
                 pause = self._backoff.after_connection(lasted_seconds=loop.time() - began)
-                self._log.warning("mqtt_connection_lost", reason=reason, retry_seconds=round(pause, 1))
-            await asyncio.sleep(pause)
+                if not self._renewed.is_set():
+                    self._log.warning("mqtt_connection_lost", reason=reason, retry_seconds=round(pause, 1))
+            await self._pause(pause)
+
+    async def _pause(self, seconds: float) -> None:
+        """Less where new credentials are to be tried."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._renewed.wait()
+        except TimeoutError:
+            return
+        self._renewed.clear()
+        self._log.info("mqtt_renewed")
 
     async def _connect(self) -> Connection:
         """A welcomed connection, of the newest version the broker takes. Raises BrokerUnavailable."""
@@ -180,6 +198,7 @@ class MqttBroker:
         return connection
 
     async def _open(self, version: MQTTProtocolVersion) -> Connection:
+        await self._take_credentials()
         connection = Connection(self._options, version, deliver=self._deliver, lost=self._forget_connection)
         try:
             await connection.open()
@@ -191,6 +210,17 @@ class MqttBroker:
             raise
         return connection
 
+    async def _take_credentials(self) -> None:
+        """As they are now; those before where the new ones cannot be read."""
+        if self._credentials is None:
+            return
+        try:
+            credentials = await asyncio.to_thread(self._credentials)
+        except ConfigurationError as error:
+            self._log.error("mqtt_credentials_unreadable", reason=str(error))
+        else:
+            self._options = replace(self._options, credentials=credentials)
+
     async def _serve(self, connection: Connection) -> str:
         """Use the connection until it ends; returns why."""
         try:
@@ -200,13 +230,21 @@ class MqttBroker:
             self._connected.set()
             self._log.info("mqtt_connected", protocol=self.protocol)
             async with asyncio.TaskGroup() as tasks:
-                greeting = tasks.create_task(self._greet(), name="mqtt-on-connect")
+                beside = [
+                    tasks.create_task(self._greet(), name="mqtt-on-connect"),
+                    tasks.create_task(self._leave_when_renewed(connection), name="mqtt-renew"),
+                ]
                 reason = await connection.run()
-                greeting.cancel()
+                for task in beside:
+                    task.cancel()
             return reason
         finally:
             await self._close(connection)
             self._forget_incoming()
+
+    async def _leave_when_renewed(self, connection: Connection) -> None:
+        await self._renewed.wait()
+        await connection.leave()
 
     async def _close(self, connection: Connection) -> None:
         if self._leave_in_peace:

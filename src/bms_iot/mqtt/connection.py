@@ -22,6 +22,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from pydantic import SecretStr
 
 from bms_iot.errors import BrokerUnavailable, ConfigurationError, PublishRefused
+from bms_iot.mqtt.proxy import Proxy
 from bms_iot.mqtt.tls import Tls
 
 UNSUPPORTED_PROTOCOL_VERSION: Final = 0x84
@@ -43,15 +44,25 @@ class Will:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """Who we are to the broker, and to the proxy on the way to it."""
+
+    username: str | None = None
+    password: SecretStr | None = None
+    proxy: Proxy | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectOptions:
     """What every connection of one gateway has in common."""
 
     host: str
     port: int
     client_id: str
-    username: str | None
-    password: SecretStr | None
+    credentials: Credentials
     tls: Tls | None
+    websocket_path: str | None
+    """MQTT over WebSocket at that path (MQTT 5 clause 6); None for MQTT over TCP."""
     will: Will | None
     keep_alive_seconds: int
     connect_timeout_seconds: float
@@ -61,6 +72,12 @@ class ConnectOptions:
     session_expiry_seconds: int
     max_in_flight: int
     receive_maximum: int
+
+    @property
+    def place(self) -> str:
+        """Where the broker is, in words."""
+        proxy = self.credentials.proxy
+        return f"{self.host} port {self.port}{f' through the proxy {proxy}' if proxy else ''}"
 
 
 class ConnectFailed(BrokerUnavailable):
@@ -79,6 +96,22 @@ class ConnectFailed(BrokerUnavailable):
 
 class _Abandoned(Exception):
     """Nobody waits for this connection any more."""
+
+
+class _Client(paho.Client):
+    """paho, but for how a TCP connection comes about: paho's own way through a proxy needs a further package."""
+
+    proxy: Proxy | None = None
+
+    def _create_socket_connection(self) -> socket.socket:
+        timeout = self.connect_timeout
+        if self.proxy is None:
+            sock = socket.create_connection((self.host, self.port), timeout=timeout)
+        else:
+            sock = self.proxy.connect(self.host, self.port, timeout_seconds=timeout)
+        sock.settimeout(timeout)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return sock
 
 
 class Connection:
@@ -194,18 +227,23 @@ class Connection:
     def _new_client(self) -> paho.Client:
         options = self._options
         is_5 = self.version == MQTTProtocolVersion.MQTTv5
-        client = paho.Client(
+        client = _Client(
             CallbackAPIVersion.VERSION2,
             client_id=options.client_id,
             clean_session=None if is_5 else False,
             protocol=self.version,
+            transport="tcp" if options.websocket_path is None else "websockets",
             reconnect_on_failure=False,
             manual_ack=True,
         )
         client.connect_timeout = options.connect_timeout_seconds
         client.max_inflight_messages = options.max_in_flight
-        if options.username is not None:
-            client.username_pw_set(options.username, options.password.get_secret_value() if options.password else None)
+        if options.websocket_path is not None:
+            client.ws_set_options(path=options.websocket_path)
+        credentials = options.credentials
+        client.proxy = credentials.proxy
+        if credentials.username is not None:
+            client.username_pw_set(credentials.username, credentials.password.get_secret_value() if credentials.password else None)
         if will := options.will:
             properties = _properties(PacketTypes.WILLMESSAGE, WillDelayInterval=will.delay_seconds) if is_5 else None
             client.will_set(will.topic, will.payload, qos=1, retain=True, properties=properties)
@@ -248,7 +286,7 @@ class Connection:
             failure = ConnectFailed(f"the broker's certificate is not trusted: {error.verify_message}")
         except (OSError, ValueError) as error:
             doubt = "; perhaps a port without TLS, then set mqtt.tls to false" if self._options.tls and _is_cut(error) else ""
-            failure = ConnectFailed(f"cannot connect to {self._options.host} port {self._options.port}: {error}{doubt}")
+            failure = ConnectFailed(f"cannot connect to {self._options.place}: {error}{doubt}")
         try:
             self._loop.call_soon_threadsafe(self._opened, opened, failure)
         except RuntimeError:
@@ -265,10 +303,9 @@ class Connection:
         )
         return {"clean_start": False, "properties": properties}
 
-    def _on_socket_open(self, _client: paho.Client, _userdata: object, sock: Any) -> None:
+    def _on_socket_open(self, _client: paho.Client, _userdata: object, _sock: object) -> None:
         if self._abandoned.is_set():
             raise _Abandoned
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def _attach(self, sock: Any) -> None:
         self._is_attached = True
@@ -295,7 +332,7 @@ class Connection:
     def _readable(self) -> None:
         self._guarded(self._client.loop_read)
         # What TLS has already decrypted does not make the socket readable again.
-        while isinstance(sock := self._client.socket(), ssl.SSLSocket) and sock.pending():
+        while (sock := self._client.socket()) is not None and hasattr(sock, "pending") and sock.pending():
             self._guarded(self._client.loop_read)
 
     def _writable(self) -> None:
