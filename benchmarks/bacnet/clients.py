@@ -30,6 +30,8 @@ ReadDevice = Callable[[int], Awaitable[int]]
 
 
 class _Clock:
+    is_trusted = True
+
     def now(self) -> datetime:
         return datetime.now(UTC)
 
