@@ -526,3 +526,16 @@ async def test_a_storm_of_i_am_is_bounded_and_the_first_are_kept(monkeypatch: py
         found = await asking
         assert len(found) == 50
         assert ours.counters.i_am_passed_over > 900
+
+
+async def test_several_devices_at_one_address_are_told_apart_by_their_ports() -> None:
+    async with (
+        Responder({(2, 1): analog(1.0)}, host="127.0.12.1", instance=7) as one,
+        Responder({(2, 1): analog(2.0)}, host="127.0.12.1", instance=7) as other,
+        network() as ours,
+    ):
+        for device, value in ((one, "1"), (other, "2")):
+            (found,) = await ours.who_is(address=device.device.address, low=7, high=7, wait_seconds=1)
+            assert found.address == device.device.address
+            (reading,) = await ours.read_points(device.device, device.points())
+            assert reading.present_value == value

@@ -93,6 +93,8 @@ def test_what_is_no_property_is_refused(text: str) -> None:
         ("192.168.1.10", DeviceAddress(host="192.168.1.10")),
         ("192.168.1.10:47809", DeviceAddress(host="192.168.1.10", port=47809)),
         ("2001:0c", DeviceAddress(host="2001:0c")),
+        ("*", DeviceAddress(host="*")),
+        ("2001:*", DeviceAddress(host="2001:*")),
         ("2001:C", DeviceAddress(host="2001:0c")),
         ("2001:0x0C", DeviceAddress(host="2001:0c")),
         ("7:c0a8010abac0", DeviceAddress(host="7:c0a8010abac0")),

@@ -1,6 +1,7 @@
 """The routing table: what it believes, and for how long."""
 
 import pytest
+import structlog
 
 from bms_iot.bacnet import routers
 from bms_iot.bacnet.counters import Counters
@@ -108,3 +109,13 @@ def test_other_network_messages_are_counted_only(message_type):
     table = Table()
     assert table.hear(R1, message_type, "0005 0102") == []
     assert table.router_of(5) is None
+
+
+def test_changes_without_end_are_logged_a_hundred_times_an_hour():
+    table = Table()
+    with structlog.testing.capture_logs() as logged:
+        for _ in range(200):
+            table.hear(R1, 1, "0005")
+            table.hear(R1, 3, "01 0005")
+    assert len(logged) == routers.MAX_EVENTS + 1
+    assert logged[-1]["event"] == "routers_not_steady"

@@ -60,7 +60,8 @@ async def who_is(
             if not found:
                 client.send_unconfirmed(request, station)
             with suppress(TimeoutError):
-                await asyncio.wait_for(answered.wait(), wait_seconds / 2)
+                async with asyncio.timeout(wait_seconds / 2):
+                    await answered.wait()
     finally:
         silence()
     now = asyncio.get_running_loop().time()

@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from bms_iot.bacnet import names
+from bms_iot.bacnet.addresses import EVERYBODY
 from bms_iot.domain.identifiers import MAX_INSTANCE, AnyObject, AnyProperty
 from bms_iot.domain.points import DEFAULT_PORT, DeviceAddress, kebab_case
 from bms_iot.errors import InvalidInput
@@ -96,9 +97,16 @@ def parse_device(text: str) -> int | DeviceAddress:
 
 
 def parse_address(text: str) -> DeviceAddress:
-    """`IP`, `IP:PORT`, or `NETWORK:MAC` behind a router, the MAC address in hexadecimal or as `IP:PORT`."""
+    """`IP`, `IP:PORT`, or `NETWORK:MAC` behind a router, the MAC address in hexadecimal or as `IP:PORT`.
+
+    For Who-Is: `*` is everybody of our own network, `NETWORK:*` of that network.
+    """
     host, _, rest = text.strip().partition(":")
+    if text.strip() == EVERYBODY:
+        return DeviceAddress(host=EVERYBODY)
     if host.isascii() and host.isdecimal():
+        if rest == EVERYBODY:
+            return DeviceAddress(host=f"{_network(host, text)}:{EVERYBODY}")
         return DeviceAddress(host=f"{_network(host, text)}:{_mac(rest, text)}")
     return _ip(host, rest, text)
 

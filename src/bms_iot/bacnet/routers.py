@@ -4,6 +4,7 @@ A route is learned from I-Am-Router-To-Network and from the source of whatever c
 router rejects the network, or another one offers it while requests go unanswered.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -29,6 +30,8 @@ ASK_AGAIN_SECONDS = 1.0
 NO_ROUTER_SECONDS = 10.0
 """After nobody offered a network, requests to it wait a moment only, for so long."""
 MOMENT_SECONDS = 0.25
+MAX_EVENTS, EVENTS_SECONDS = 100, 3600.0
+"""So many changes are logged in so long, the others are counted only."""
 UNREACHABLE, BUSY = 1, 2
 """Reasons of Reject-Message-To-Network (clause 6.4.4)."""
 
@@ -79,6 +82,19 @@ class Routers:
         self._routes: dict[int, Route] = {}
         self._asked_at: dict[int, float] = {}
         self._nobody_until: dict[int, float] = {}
+        self._said = 0
+        self._silent_until = 0.0
+
+    def _say(self, event: str, **facts: object) -> None:
+        """Log what changed, but not without end where routers are not steady."""
+        now = time.monotonic()
+        if now >= self._silent_until:
+            self._said, self._silent_until = 0, now + EVENTS_SECONDS
+        self._said += 1
+        if self._said <= MAX_EVENTS:
+            log.info(event, **facts)
+        elif self._said == MAX_EVENTS + 1:
+            log.warning("routers_not_steady", events=self._said, seconds=EVENTS_SECONDS)
 
     def route(self, network: int) -> Route | None:
         """How `network` is reached, None when that is not known."""
@@ -131,7 +147,7 @@ class Routers:
     def _is_busy(self, message: NetworkMessage, now: float) -> list[Reachable | Rejected]:
         for network, route in self._led_by(message):
             route.busy_until = now + BUSY_SECONDS
-            log.info("router_busy", network=network, router=f"{route.host}:{route.port}")
+            self._say("router_busy", network=network, router=f"{route.host}:{route.port}")
         return []
 
     def _is_available(self, message: NetworkMessage) -> list[Reachable | Rejected]:
@@ -152,7 +168,7 @@ class Routers:
         self._routes[network] = Route(host, port)
         self._nobody_until.pop(network, None)
         self._counters.routes_learned += 1
-        log.info("route_learned", network=network, router=f"{host}:{port}", before=known and f"{known.host}:{known.port}")
+        self._say("route_learned", network=network, router=f"{host}:{port}", before=known and f"{known.host}:{known.port}")
         return Reachable(network=network, moved=known is not None)
 
     def _rejected(self, network: int, reason: int, message: NetworkMessage, now: float) -> list[Reachable | Rejected]:
@@ -166,7 +182,7 @@ class Routers:
             del self._routes[network]
             self.nobody(network, now)
         why = REJECT_REASONS[reason] if reason < len(REJECT_REASONS) else f"reason {reason}"
-        log.warning("router_rejects", network=network, router=f"{message.host}:{message.port}", reason=why)
+        self._say("router_rejects", network=network, router=f"{message.host}:{message.port}", reason=why)
         return [Rejected(network=network, reason=f"router {message.host}:{message.port}: {why}", again=reason == BUSY)]
 
     def _led_by(self, message: NetworkMessage) -> list[tuple[int, Route]]:
