@@ -110,8 +110,7 @@ def _ours(
     late: dict[int, list[Measured]],
     beat: Measured,
 ) -> str:
-    replies_a_second = 1000 / LATENCY_MS
-    values_a_reply = len(PROPERTIES) * PER_REQUEST
+    cap = 1000 / LATENCY_MS * PER_REQUEST * len(PROPERTIES)
     rows = {
         "every present-value changed": f"{_per_core(warm):,.0f} values/s of one core",
         "replies unchanged": f"{_per_core(unchanged):,.0f} values/s of one core",
@@ -119,8 +118,8 @@ def _ours(
         "first sweep, no two devices alike": f"{_per_core(cold['cold_unlike']):,.0f} values/s of one core",
         **{
             f"{count} devices that take {LATENCY_MS} ms, one request in flight to each": (
-                f"{_by_the_clock(rounds) / (count * replies_a_second * values_a_reply):.0%} by the clock of the "
-                f"{count * replies_a_second * values_a_reply:,.0f} values/s they can give; {_per_core(rounds):,.0f} values/s of one core"
+                f"{_by_the_clock(rounds) / (count * cap):.0%} by the clock of the {count * cap:,.0f} values/s they can give; "
+                f"{_per_core(rounds):,.0f} values/s of one core"
             )
             for count, rounds in late.items()
         },

@@ -6,6 +6,7 @@ replies. Any object asked for is there.
 """
 
 import ipaddress
+import os
 import random
 import select
 import socket
@@ -13,6 +14,7 @@ import struct
 import sys
 import time
 from collections import deque
+from contextlib import suppress
 
 _SERVICE_AT, _REPLY_INVOKE_ID_AT = 9, 7
 _READ_PROPERTY_MULTIPLE = b"\x0e"
@@ -103,6 +105,8 @@ class Devices:
 if __name__ == "__main__":
     first, *numbers = sys.argv[1:]
     count, port, delay_ms, variants = map(int, numbers)
+    with suppress(PermissionError):  # a device has a processor of its own: it does not wait for the clients'
+        os.setpriority(os.PRIO_PROCESS, 0, -10)
     devices = Devices(first, count, port, delay_ms / 1000, variants)
     print("ready", flush=True)
     devices.serve(sys.stdin.fileno())
