@@ -22,10 +22,10 @@ from bms_iot.domain.subscriptions import CovTerms
 from bms_iot.errors import ConfigurationError, DatabaseLocked, SchemaError, TransportError
 from bms_iot.gateway.beat import Beat
 from bms_iot.gateway.clock import SystemClock
+from bms_iot.gateway.commanding import compose_execute
 from bms_iot.gateway.configure import Configure
 from bms_iot.gateway.date import Date, WatchedClock
 from bms_iot.gateway.discover import Discovered, claim, devices_of, merge
-from bms_iot.gateway.execute import Execute
 from bms_iot.gateway.gateway import Gateway
 from bms_iot.gateway.image import CurrentImage
 from bms_iot.gateway.monitor import Monitor, keep_configuration
@@ -165,7 +165,10 @@ async def _compose(
                 drain_messages_per_second=settings.outbox.drain_messages_per_second,
                 max_payload_bytes=settings.mqtt.max_payload_bytes,
             ),
-            execute=Execute(broker=broker, topics=topics, monitor=monitor, configure=configure),
+            execute=compose_execute(
+                settings.writes, broker=broker, topics=topics, database=database, network=readers, image=image, monitor=monitor,
+                configure=configure, outbox=outbox, clock=clock, state=state,
+            ),
             beat=beat,
             prune=Prune(database=database, clock=clock),
             date=date,

@@ -22,7 +22,8 @@ BmsError
 ├── BrokerError                 exit 1
 │   ├── BrokerUnavailable       exit 1    no connection, or it was lost before the acknowledgement
 │   └── PublishRefused          exit 1    the broker acknowledged with a reason of 0x80 or more
-└── CommandRejected             exit 1    a command from the cloud is refused; its text is the answer
+├── CommandRejected             exit 1    a command from the cloud is refused; its text is the answer
+└── RestartRequested            exit 75   the cloud asked for a restart; the supervisor does it
 
 Foreign exceptions are translated into these at the border where they arise.
 """
@@ -170,3 +171,9 @@ class CommandRejected(BmsError):
     def __init__(self, message: str, *, hint: str | None = None, command_id: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.command_id = command_id
+
+
+class RestartRequested(BmsError):
+    """The command `reboot` was answered: the gateway ends, and its supervisor starts it again."""
+
+    exit_code = 75

@@ -15,9 +15,9 @@ from bms_iot.domain.points import Device, DeviceAddress, ObjectIdentifier, Objec
 from bms_iot.domain.schedule import Pace
 from bms_iot.domain.subscriptions import CovTerms
 from bms_iot.gateway.beat import Beat
+from bms_iot.gateway.commanding import compose_execute
 from bms_iot.gateway.configure import Configure
 from bms_iot.gateway.date import Date
-from bms_iot.gateway.execute import Execute
 from bms_iot.gateway.gateway import Gateway
 from bms_iot.gateway.image import CurrentImage
 from bms_iot.gateway.monitor import Monitor, keep_configuration
@@ -31,7 +31,7 @@ from bms_iot.gateway.store import Store
 from bms_iot.gateway.subscribe import Subscribe
 from bms_iot.gateway.watch import Watch
 from bms_iot.mqtt.topics import Topics
-from bms_iot.sections import UploadSettings
+from bms_iot.sections import UploadSettings, WritesSettings
 from bms_iot.storage.configuration import next_boot
 from bms_iot.storage.database import Database
 from bms_iot.storage.early_dates import EarlyDatesFile
@@ -102,6 +102,7 @@ async def running_gateway(
     rules: Sequence[ClassRule] = (),
     cov: Sequence[PointPattern] = (),
     wrong_time: timedelta | None = None,
+    writes: WritesSettings | None = None,
 ) -> AsyncIterator[Running]:
     """The verbs wired together as the composition root wires them; cancelled on leaving."""
     clock, broker = VirtualClock(), FakeBroker(is_connected=connected)
@@ -153,7 +154,10 @@ async def running_gateway(
                 broker=broker, outbox=outbox, image=image, topics=topics, clock=clock, state=state, drain_messages_per_second=100,
                 max_payload_bytes=131_072,
             ),
-            execute=Execute(broker=broker, topics=topics, monitor=monitor, configure=configure),
+            execute=compose_execute(
+                writes or WritesSettings(), broker=broker, topics=topics, database=database, network=readers, image=image,
+                monitor=monitor, configure=configure, outbox=outbox, clock=clock, state=state,
+            ),
             beat=Beat(
                 broker=broker, database=database, outbox=outbox, topics=topics, clock=clock, state=state, every_seconds=30.0,
                 data_directory=directory,

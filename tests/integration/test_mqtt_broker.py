@@ -245,16 +245,19 @@ async def test_a_message_sent_while_away_arrives_after_the_return(running):
         gateway.acknowledge(message)
 
 
-async def test_a_message_too_large_is_acknowledged_and_forgotten_and_the_next_one_arrives(running):
-    limit = 10_000
+async def test_of_a_message_too_large_only_the_beginning_and_the_size_arrive_and_the_next_one_whole(running):
+    limit = 70_000
     async with client(running.port, "cloud") as cloud:
         async with client(running.port, subscriptions=["command"], max_incoming_bytes=limit) as gateway:
             await soon(cloud.wait_connected())
             await soon(gateway.wait_connected())
             await soon(cloud.publish("command", b"x" * (limit + 1)))
             await soon(cloud.publish("command", b"x" * limit))
+            cut = await soon(gateway.receive())
+            assert (cut.cut_from, cut.payload) == (limit + 1, b"x" * 65_536)
+            gateway.acknowledge(cut)
             message = await soon(gateway.receive())
-            assert len(message.payload) == limit
+            assert (message.cut_from, len(message.payload)) == (0, limit)
             gateway.acknowledge(message)
         async with client(running.port, subscriptions=["command"]) as gateway:
             await soon(gateway.wait_connected())

@@ -52,6 +52,7 @@ def outcome_of(job: WriteJob, now: float) -> WriteOutcome:
         before=job.before.present_value,
         after=None if after is None else after.present_value,
         priority=None if job.request is None else job.request.priority,
+        is_acknowledged=job.answer is True,
         is_read_back=job.is_shown is True,
         holder=None if after is None else after.holder(job.type),
         relinquish_default=job.before.relinquish_default if after is None else after.relinquish_default,

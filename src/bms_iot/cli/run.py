@@ -46,9 +46,15 @@ def run_main() -> None:
 async def _run_gateway(settings: object) -> None:
     from bms_iot.bootstrap import open_gateway
     from bms_iot.cli.stopping import on_hangup
+    from bms_iot.errors import RestartRequested
+    from bms_iot.gateway.host import restart
     from bms_iot.settings import Settings, load_settings
 
     assert isinstance(settings, Settings)
     async with open_gateway(settings, reload=load_settings) as gateway:
         with on_hangup(gateway.broker.renew):
             await gateway.run()
+    if gateway.state.restart:
+        if settings.reboot.host_command is not None:
+            restart(settings.reboot.host_command)
+        raise RestartRequested("restarting, as the command reboot asked")

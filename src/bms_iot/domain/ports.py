@@ -145,6 +145,8 @@ class Message:
     retain: bool
     mid: int
     """Packet identifier, 0 for QoS 0."""
+    cut_from: int = 0
+    """Bytes it had, where that was too much to take: `payload` is its beginning then."""
 
 
 class Broker(Protocol):

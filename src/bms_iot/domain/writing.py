@@ -72,6 +72,8 @@ class WriteOutcome:
     after: str | None = None
     priority: int | None = None
     """What it was written with; None where the point is not commandable."""
+    is_acknowledged: bool = False
+    """The device said that it took it."""
     is_read_back: bool = False
     """The written value was seen in its slot, or as the present-value where there are no slots."""
     holder: SlotHolder | None = None

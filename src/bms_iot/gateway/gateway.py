@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 
 from bms_iot.domain.ports import Broker
+from bms_iot.errors import RestartRequested
 from bms_iot.gateway.beat import Beat
 from bms_iot.gateway.date import Date
 from bms_iot.gateway.execute import Execute
@@ -51,7 +52,16 @@ class Gateway:
     state: GatewayState
 
     async def run(self) -> None:
-        """Run until cancelled: then stop reading, keep and deliver what was read, and say `offline`."""
+        """Run until cancelled: then stop reading, keep and deliver what was read, and say `offline`.
+
+        Returns when the command `reboot` asked for a restart, with `state.restart` set.
+        """
+        try:
+            await self._run()
+        except* RestartRequested:
+            self.state.restart = True
+
+    async def _run(self) -> None:
         log.info("gateway_started", boot=self.state.boot, version=self.state.version, schema_revision=self.state.schema_revision)
         try:
             async with asyncio.TaskGroup() as delivery:

@@ -1,11 +1,19 @@
-"""How the box is: processor, memory, disk, temperature."""
+"""The box: processor, memory, disk, temperature, and its restart."""
 
 import os
+import shlex
+import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+import structlog
+
+log = structlog.get_logger()
+
+RESTART_SECONDS = 60.0
+"""How long the box may take to begin its restart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +38,20 @@ def measure(data_directory: Path) -> HostMeasurements:
         uptime_seconds=int(time.time() - psutil.boot_time()),
         load_average=round(os.getloadavg()[0], 2),
     )
+
+
+def restart(command: str) -> None:
+    """Run the program that restarts the box; where it fails the gateway alone restarts."""
+    try:
+        result = subprocess.run(  # noqa: S603 - the settings name it, nobody else can
+            shlex.split(command), stdin=subprocess.DEVNULL, capture_output=True, timeout=RESTART_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        log.error("host_restart_failed", reason=str(error))
+        return
+    if result.returncode:
+        said = result.stderr.decode(errors="replace")[-500:]
+        log.error("host_restart_failed", reason=f"it ended with {result.returncode}: {said}")
 
 
 def _temperature() -> float | None:

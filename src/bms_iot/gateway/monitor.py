@@ -87,6 +87,14 @@ class Monitor:
         said = properties_by_place(self._configured)
         return [(row.point, object_name(said.get(place_of(row.point), NO_PROPERTIES))) for row in self._planned]
 
+    def find(self, iot_device_point_id: str) -> tuple[Point, str | None] | None:
+        """The point of this key among those that are read, and its object-name as discovery saw it."""
+        point = next((row.point for row in self._planned if row.point.iot_device_point_id == iot_device_point_id), None)
+        if point is None:
+            return None
+        of_device = [c for c in self._configured if (c.device.controller_id, c.device.instance) == place_of(point)[:2]]
+        return point, object_name(properties_by_place(of_device).get(place_of(point), NO_PROPERTIES))
+
     def vendor_of(self, device: Device) -> int | None:
         """The vendor as it was seen when the device was configured."""
         place = device.controller_id, device.instance

@@ -23,6 +23,8 @@ class GatewayState:
     version: str
     schema_revision: str
     is_monitoring: bool = True
+    restart: bool = False
+    """The command `reboot` asked the supervisor to start the gateway again."""
     is_configuring: bool = False
     """The cloud's configuration is being carried out: it says where devices are."""
     dates: Dates = field(default_factory=Dates)
@@ -34,6 +36,8 @@ class GatewayState:
     """Those that did not answer when last asked."""
     heard_devices: set[Device] = field(default_factory=set)
     """Those that answered when last asked."""
+    overdue_leases: set[tuple[str, int]] = field(default_factory=set)
+    """Overrides (a point's key and a priority) whose lease has ended and that could not be released yet."""
     stored: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when messages were added to the outbox."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)

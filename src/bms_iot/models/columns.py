@@ -40,3 +40,8 @@ def by_name(members: type[enum.Enum], length: int) -> Enum:
 def now() -> datetime:
     """Naive UTC, as all tables store it."""
     return datetime.now(UTC).replace(tzinfo=None)
+
+
+def naive(moment: datetime) -> datetime:
+    """An aware moment as all tables store it: naive UTC."""
+    return moment.astimezone(UTC).replace(tzinfo=None)

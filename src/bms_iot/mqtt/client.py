@@ -26,6 +26,8 @@ _VERSIONS: Final[dict[Protocol, tuple[MQTTProtocolVersion, ...]]] = {
 _OLDER_VERSION_SECONDS: Final = 3600.0
 """For that long a broker that needed the older version is not asked for the newer one again."""
 NOBODY: Final = Credentials()
+_BEGINNING_BYTES: Final = 65_536
+"""What is kept of a message that is too large: whoever it is for can say so to its sender."""
 _SPOKEN: Final = {MQTTProtocolVersion.MQTTv5: "5", MQTTProtocolVersion.MQTTv311: "3.1.1"}
 
 
@@ -267,11 +269,18 @@ class MqttBroker:
             self._log.warning("mqtt_message_refused", reason="its topic is not UTF-8")
             connection.acknowledge(mid)
             return
-        if len(message.payload) > self._max_incoming_bytes:
-            self._log.warning("mqtt_message_refused", reason="too large", topic=topic, size_bytes=len(message.payload))
-            connection.acknowledge(mid)
-            return
-        delivered = _Delivered(topic=topic, payload=bytes(message.payload), retain=message.retain, mid=mid, connection=connection)
+        payload, size = bytes(message.payload), len(message.payload)
+        if is_too_large := size > self._max_incoming_bytes:
+            self._log.warning("mqtt_message_cut", reason="too large", topic=topic, size_bytes=size)
+            payload = payload[:_BEGINNING_BYTES]
+        delivered = _Delivered(
+            topic=topic,
+            payload=payload,
+            retain=message.retain,
+            mid=mid,
+            connection=connection,
+            cut_from=size if is_too_large else 0,
+        )
         try:
             self._incoming.put_nowait(delivered)
         except asyncio.QueueFull:

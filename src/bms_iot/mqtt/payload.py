@@ -21,7 +21,9 @@ from bms_iot.mqtt.requests import decode_command
 
 __all__ = [
     "BulkPoint",
+    "answer_body",
     "decode_command",
+    "encode_answer",
     "encode_bulk",
     "encode_heartbeat",
     "encode_response",
@@ -93,9 +95,20 @@ def encode_heartbeat(heartbeat: Heartbeat) -> bytes:
 
 def encode_response(result: CommandResult) -> bytes:
     """A message of `B/command/<name>/response`; `commandId` is there when the command had one."""
+    return encode_answer(answer_body(result))
+
+
+def answer_body(result: CommandResult) -> dict[str, Any]:
+    """An answer as JSON knows it, to be kept in the journal and encoded as it is."""
     body: dict[str, object] = {"success": result.success, "message": result.message, "state": result.state, **result.details}
     if result.command_id is not None:
         body["commandId"] = result.command_id
+    finite: dict[str, Any] = json.loads(_document(body))
+    return finite
+
+
+def encode_answer(body: Mapping[str, object]) -> bytes:
+    """The message of an `answer_body`."""
     return _document(body)
 
 
