@@ -105,3 +105,25 @@ def test_wrong_values_end_with_status_2_and_words(arguments):
     )
     assert ended.returncode == 2
     assert "Invalid value" in ended.stderr
+
+
+def test_an_ill_mannered_device_joins_the_others_on_request():
+    with running("--devices", "1", "--ill-mannered", "nan", "--ill-mannered", "no-rpm+slow=0.2") as (process, port):
+        assert "2003" in said(process, "no-rpm+slow=0.2")
+        assert i_am(port)
+
+
+def test_the_manners_are_explained():
+    explained = subprocess.run(
+        [sys.executable, "-c", PROGRAM, "--list-manners"], capture_output=True, text=True, timeout=SECONDS, check=True
+    )
+    assert "truncated-object-list" in explained.stdout
+    assert "slow=8 " in explained.stdout
+
+
+def test_an_unknown_manner_is_refused_with_those_there_are():
+    refused = subprocess.run(
+        [sys.executable, "-c", PROGRAM, "--ill-mannered", "rude"], capture_output=True, text=True, timeout=SECONDS, check=False
+    )
+    assert refused.returncode == 2
+    assert "no-rpm" in refused.stderr
