@@ -24,7 +24,13 @@ from bms_iot.bacnet.codec import (
     decode_all,
 )
 from bms_iot.bacnet.encoding import encode_value
-from bms_iot.bacnet.services.cov import decode_notification, encode_cancel_cov, encode_subscribe_cov
+from bms_iot.bacnet.services.cov import (
+    Notification,
+    decode_any_notification,
+    decode_notification,
+    encode_cancel_cov,
+    encode_subscribe_cov,
+)
 from bms_iot.bacnet.services.reading import PropertyReference
 from bms_iot.bacnet.services.writing import (
     PropertyWrite,
@@ -139,6 +145,38 @@ def test_a_notification_cut_off_anywhere_raises() -> None:
 def test_a_notification_that_is_none_raises(octets: str) -> None:
     with pytest.raises(DecodeError):
         decode_notification(bytes.fromhex(octets))
+
+
+values_of_notifications = st.one_of(
+    st.floats(width=32).map(lambda value: b"\x44" + struct.pack(">f", value)),
+    st.integers(0, 255).map(lambda value: bytes((0x91, value))),
+    st.integers(0, 255).map(lambda value: bytes((0x21, value))),
+    st.sampled_from([b"", b"\x00", b"\x11", b"\x22\x01\x00", b"\x55\x08" + bytes(8), b"\x43abc"]),
+)
+
+
+@given(st.data())
+def test_the_short_way_reads_every_notification_as_the_long_way_does(data: st.DataObject) -> None:
+    remaining = data.draw(st.sampled_from([b"\x39\x3c", b"\x3a\x01\x2c", b"\x3b\x01\x00\x00", b"\x38"]))
+    flags = bytes((0x82, 0x04, data.draw(st.integers(0, 255))))
+    octets = bytearray(
+        bytes.fromhex("0912 1c02000004 2c0000000a") + remaining + b"\x4e\x09\x55\x2e" + data.draw(values_of_notifications)
+    )
+    octets += b"\x2f\x09\x6f\x2e" + flags + b"\x2f\x4f"
+    for _ in range(data.draw(st.integers(0, 2))):
+        octets[data.draw(st.integers(0, len(octets) - 1))] = data.draw(st.integers(0, 255))
+    short, long = (outcome_of(decode, bytes(octets)) for decode in (decode_notification, decode_any_notification))
+    assert short == long
+
+
+def outcome_of(decode: Callable[[bytes], Notification], octets: bytes) -> object:
+    """What it decodes, comparable also where it is NaN; None for what it refuses."""
+    try:
+        notification = decode(octets)
+    except DecodeError:
+        return None
+    values = {reference: tuple(map(bits_of, read)) for reference, read in notification.values.items()}
+    return notification[:4], values
 
 
 float32 = st.floats(width=32)

@@ -1,12 +1,15 @@
 """SubscribeCOV and the notifications of a change of value (ASHRAE 135 clauses 13.1, 13.6, 13.7 and 13.14)."""
 
+import struct
 from typing import NamedTuple
 
 from bms_iot.bacnet.apdu import encode_confirmed
 from bms_iot.bacnet.codec import (
     CLOSING,
     OPENING,
+    BitString,
     DecodeError,
+    Enumerated,
     ObjectId,
     decode_until,
     encode_context,
@@ -23,6 +26,13 @@ UNCONFIRMED_COV_NOTIFICATION = 2
 SUBSCRIBE_COV = 5
 
 MAX_LIFETIME_SECONDS = 0xFFFFFFFF
+
+USUAL_MIN_OCTETS = 29
+_HEAD = struct.Struct(">BBBIBIB")
+"""Process id, device, object and the tag of the time remaining, where the process id has one octet."""
+_REAL = struct.Struct(">f")
+_FLAGS: tuple[PropertyValues, ...] = tuple((BitString(bool(bits & 8 >> at) for at in range(4)),) for bits in range(16))
+"""Status-flags by their four bits."""
 
 
 class Notification(NamedTuple):
@@ -57,6 +67,45 @@ def _subscription(process_id: int, identifier: ObjectId) -> bytes:
 
 def decode_notification(parameters: bytes) -> Notification:
     """The parameters of a notification, confirmed or not. Raises DecodeError."""
+    return _decode_usual(parameters) or decode_any_notification(parameters)
+
+
+def _decode_usual(octets: bytes) -> Notification | None:
+    """A REAL, an ENUMERATED or an Unsigned of one octet, and status-flags: what nearly every notification is.
+
+    None for whatever is built otherwise in any octet.
+    """
+    size = len(octets)
+    if size < USUAL_MIN_OCTETS:
+        return None
+    process_tag, process_id, device_tag, device, object_tag, monitored, time_tag = _HEAD.unpack_from(octets)
+    if (process_tag, device_tag, object_tag, device >> 22) != (0x09, 0x1C, 0x2C, DEVICE_OBJECT) or time_tag not in (0x39, 0x3A):
+        return None
+    at = _HEAD.size + (time_tag & 7)
+    tag = octets[at + 4]
+    end = at + (9 if tag == 0x44 else 6)
+    if octets[at : at + 4] != b"\x4e\x09\x55\x2e" or octets[end : end + 6] != b"\x2f\x09\x6f\x2e\x82\x04":
+        return None
+    if size != end + 9 or octets[end + 7 :] != b"\x2f\x4f":
+        return None
+    value: float
+    if tag == 0x44:
+        (value,) = _REAL.unpack_from(octets, at + 5)
+    elif tag in (0x91, 0x21):
+        value = Enumerated(octets[at + 5]) if tag == 0x91 else octets[at + 5]
+    else:
+        return None
+    identifier = ObjectId(monitored >> 22, monitored & 0x3FFFFF)
+    values: dict[PropertyReference, PropertyValues] = {
+        PropertyReference(identifier, 85): (value,),
+        PropertyReference(identifier, 111): _FLAGS[octets[end + 6] >> 4],
+    }
+    seconds = int.from_bytes(octets[_HEAD.size : at], "big")
+    return Notification(process_id, device & 0x3FFFFF, identifier, seconds, values)
+
+
+def decode_any_notification(parameters: bytes) -> Notification:
+    """The same for notifications of every form. Raises DecodeError."""
     process_id, at = context_contents(parameters, 0, 0)
     device, at = context_contents(parameters, at, 1)
     contents, at = context_contents(parameters, at, 2)
