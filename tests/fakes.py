@@ -19,7 +19,7 @@ class FakeNetwork:
     """Devices that answer at once, but for the `silent` ones; `value` says what a point reads."""
 
     clock: Clock
-    value: Callable[[Point], str] = lambda _point: "21.7"
+    value: Callable[[Point], str | None] = lambda _point: "21.7"
     optional: dict[str, OptionalValue] = field(default_factory=lambda: {"high_limit": 30.0})
     silent: set[int] = field(default_factory=set)
     found: list[FoundDevice] = field(default_factory=list)

@@ -11,7 +11,7 @@ from typing import Any
 
 from bms_iot.domain.classes import ClassRule, PointPattern
 from bms_iot.domain.configuration import ConfiguredDevice, ConfiguredObject, Deployment, Reader
-from bms_iot.domain.points import Device, DeviceAddress, ObjectIdentifier, ObjectType
+from bms_iot.domain.points import Device, DeviceAddress, ObjectIdentifier, ObjectType, Point
 from bms_iot.domain.schedule import Pace
 from bms_iot.domain.subscriptions import CovTerms
 from bms_iot.gateway.beat import Beat
@@ -72,6 +72,10 @@ class Running:
     readers: Readers
     task: asyncio.Task[None]
 
+    @property
+    def state(self) -> GatewayState:
+        return self.gateway.state
+
     async def until(self, holds: Callable[[], bool]) -> None:
         """Let what is under way (a database in its thread) come to the point where this holds; the clock stands still."""
         async with asyncio.timeout(10):
@@ -103,12 +107,15 @@ async def running_gateway(
     cov: Sequence[PointPattern] = (),
     wrong_time: timedelta | None = None,
     writes: WritesSettings | None = None,
+    value: Callable[[Point], str | None] | None = None,
 ) -> AsyncIterator[Running]:
     """The verbs wired together as the composition root wires them; cancelled on leaving."""
     clock, broker = VirtualClock(), FakeBroker(is_connected=connected)
     if wrong_time is not None:
         clock.forget_the_time(wrong_time)
     network = FakeNetwork(clock)
+    if value is not None:
+        network.value = value
     boot = await database.write(next_boot, floor=0, version="test", now=clock.now())
     if devices:
         await database.write(keep_configuration, devices, clock.now())
