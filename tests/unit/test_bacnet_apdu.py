@@ -14,6 +14,7 @@ from bms_iot.bacnet.apdu import (
     Error,
     PropertyError,
     Reject,
+    Segment,
     SegmentAck,
     SimpleAck,
     UnconfirmedRequest,
@@ -79,9 +80,9 @@ def test_a_request_is_written_as_the_standard_says(request_: bytes, octets: str)
         ("30010c0c", ComplexAck(invoke_id=1, service=12, parameters=b"\x0c")),
         (
             "3c0100050caa",
-            ComplexAck(invoke_id=1, service=12, parameters=b"\xaa", segmented=True, more_follows=True, sequence=0, window=5),
+            Segment(invoke_id=1, service=12, parameters=b"\xaa", more_follows=True, sequence=0, window=5),
         ),
-        ("380103010c", ComplexAck(invoke_id=1, service=12, parameters=b"", segmented=True, sequence=3)),
+        ("380103010c", Segment(invoke_id=1, service=12, parameters=b"", more_follows=False, sequence=3, window=1)),
         ("40010001", SegmentAck(invoke_id=1)),
         ("50090c9102911f", Error(invoke_id=9, service=12, error=PropertyError(2, 31), parameters=bytes.fromhex("9102911f"))),
         (

@@ -53,20 +53,25 @@ class SimpleAck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComplexAck:
-    """Done, with an answer; `segmented` ones carry a part of it only: number `sequence` modulo 256, `window` is proposed."""
+    """Done, with an answer."""
 
     invoke_id: int
     service: int
     parameters: bytes
-    segmented: bool = False
-    more_follows: bool = False
-    sequence: int = 0
-    window: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment(ComplexAck):
+    """A part of an answer: number `sequence` modulo 256; `window` is what the device proposes (clause 20.1.5)."""
+
+    more_follows: bool
+    sequence: int
+    window: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentAck:
-    """The acknowledgement of a segment; we send none."""
+    """The acknowledgement of a segment; nobody owes us one, since we send no segments."""
 
     invoke_id: int
 
@@ -143,11 +148,10 @@ def _simple_ack(apdu: bytes) -> Pdu:
 
 def _complex_ack(apdu: bytes) -> Pdu:
     if apdu[0] & 0x08:
-        return ComplexAck(
+        return Segment(
             invoke_id=apdu[1],
             service=apdu[4],
             parameters=apdu[5:],
-            segmented=True,
             more_follows=bool(apdu[0] & 0x04),
             sequence=apdu[2],
             window=apdu[3],

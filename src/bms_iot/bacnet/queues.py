@@ -85,16 +85,17 @@ class Queues:
 
     def _queue(self, peer: Peer) -> None:
         lane = peer.lane
-        if len(peer.in_flight) < lane.limit:
+        if (peer.waiting or peer.urgent) and len(peer.in_flight) < lane.limit:
             if peer.urgent and lane.ready and lane.ready[0] is not peer:
                 if peer.queued:
                     lane.ready.remove(peer)
                 lane.ready.appendleft(peer)
                 peer.queued = True
-            elif not peer.queued and (peer.waiting or peer.urgent):
+            elif not peer.queued:
                 lane.ready.append(peer)
                 peer.queued = True
-        self._queue_lane(lane)
+        if lane.ready:
+            self._queue_lane(lane)
 
     def _queue_lane(self, lane: Lane) -> None:
         if not lane.ready or lane.in_flight >= lane.limit:

@@ -13,6 +13,7 @@ from bms_iot.bacnet.apdu import (
     ConfirmedRequest,
     Error,
     Reject,
+    Segment,
     SegmentAck,
     SimpleAck,
     UnconfirmedRequest,
@@ -95,7 +96,9 @@ class Receiver:
         except DecodeError:
             self._fail_malformed(packet)
             return
-        if isinstance(pdu, UnconfirmedRequest):
+        if type(pdu) is ComplexAck and packet.intact and not packet.forwarded:  # nearly always
+            self._match(packet.station, pdu)
+        elif isinstance(pdu, UnconfirmedRequest):
             self._counters.unconfirmed += 1
             if packet.intact:
                 for listener in tuple(self.listeners):
@@ -127,14 +130,14 @@ class Receiver:
             return
         if not isinstance(pdu, (Reject, Abort)) and pdu.service != transaction.service:
             self._counters.foreign += 1
-        elif isinstance(pdu, ComplexAck) and pdu.segmented:
+        elif isinstance(pdu, Segment):
             self._take_segment(transaction, pdu)
         elif transaction.reassembly is not None and isinstance(pdu, (SimpleAck, ComplexAck)):
             self._counters.foreign += 1  # an answer in one piece in the middle of one in many
         else:
             self._end(transaction, pdu)
 
-    def _take_segment(self, transaction: Transaction, segment: ComplexAck) -> None:
+    def _take_segment(self, transaction: Transaction, segment: Segment) -> None:
         station, invoke_id = transaction.station, segment.invoke_id
         if not transaction.segmented:
             # We said that we accept none, so this is a device that cannot answer in one piece.
@@ -182,7 +185,7 @@ class Receiver:
         if transaction is None or (transaction.parked and transaction.tries_left == transaction.tries):
             self._counters.duplicates += pdu.invoke_id in peer.answered
             self._counters.late += pdu.invoke_id not in peer.answered
-            if isinstance(pdu, ComplexAck) and pdu.segmented:  # clause 5.4.4.1: else it waits for a SegmentACK
+            if isinstance(pdu, Segment):  # clause 5.4.4.1: else it waits for a SegmentACK
                 self._counters.segments_passed_over += 1
                 self._sender.reply(station, encode_abort(pdu.invoke_id, INVALID_APDU_IN_THIS_STATE))
             return None

@@ -7,7 +7,7 @@ after which the device goes on from where we are.
 
 from dataclasses import dataclass, field
 
-from bms_iot.bacnet.apdu import ComplexAck
+from bms_iot.bacnet.apdu import Segment
 
 MAX_WINDOW = 16
 MAX_SEGMENTS = 4_096
@@ -57,7 +57,7 @@ class Reassembly:
     _repeated: int = 0
     _complained: bool = False
 
-    def take(self, segment: ComplexAck) -> bytes | None:
+    def take(self, segment: Segment) -> bytes | None:
         """Take one segment; the SegmentACK to send now, if any. Raises TooLong.
 
         An answer begins with sequence number 0.
@@ -90,7 +90,7 @@ class Reassembly:
         """All that has been taken, in order."""
         return b"".join(self._parts)
 
-    def _out_of_order(self, segment: ComplexAck) -> bytes | None:
+    def _out_of_order(self, segment: Segment) -> bytes | None:
         """Pass over a repeated segment, unless a whole window is: then our SegmentACK was lost. For a gap, ask once."""
         last = len(self._parts) - 1
         if (last - segment.sequence) & 0xFF < self._window:
