@@ -241,7 +241,7 @@ class CovSettings(Section):
         (), description="DEVICE/TYPE/NAME with * and ?, comma-separated"
     )
     behind_routers: bool = Field(True, description="also every point behind a router, as on MS/TP")
-    lifetime_seconds: Annotated[int, Field(ge=10, le=86_400)] = Field(300, description="of a subscription; renewed at half")
+    lifetime_seconds: Annotated[int, Field(ge=10, le=86_400)] = Field(900, description="of a subscription; renewed at half")
     confirmed: bool = Field(False, description="ask for confirmed notifications")
 
     @property

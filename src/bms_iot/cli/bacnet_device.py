@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from bms_iot.gateway.readers import Readers
     from bms_iot.settings import Settings
 
-QUICK_SECONDS = 1.0
+QUICK_SECONDS = 0.8
 """Most devices answer Who-Is within this time; those that do not are waited for as long as --wait says."""
 
 DeviceArgument = Annotated[
@@ -38,15 +38,28 @@ async def find(network: "Readers", wanted: "int | DeviceAddress", wait_seconds: 
     from bms_iot.errors import DeviceUnreachable
 
     if isinstance(wanted, int):
-        found = await network.who_is(low=wanted, high=wanted, wait_seconds=min(QUICK_SECONDS, wait_seconds))
-        if not found and wait_seconds > QUICK_SECONDS:
-            found = await network.who_is(low=wanted, high=wanted, wait_seconds=wait_seconds - QUICK_SECONDS)
-        return _only(found, f"device {wanted}", wait_seconds)
+        return _only(await _who_is(network, wait_seconds, low=wanted, high=wanted), f"device {wanted}", wait_seconds)
     try:
         return _named(wanted, await network.identify(wanted))
     except DeviceUnreachable:  # some do not know the instance that stands for any
-        found = await network.who_is(address=wanted, wait_seconds=wait_seconds)
+        found = await _who_is(network, wait_seconds, address=wanted)
         return _only(found, f"the device at {wanted}", wait_seconds)
+
+
+async def _who_is(
+    network: "Readers",
+    wait_seconds: float,
+    *,
+    low: int | None = None,
+    high: int | None = None,
+    address: "DeviceAddress | None" = None,
+) -> "list[FoundDevice]":
+    """Those that answer at once, else those that answer in all the time there is."""
+    quick = min(QUICK_SECONDS, wait_seconds)
+    found = await network.who_is(low=low, high=high, address=address, wait_seconds=quick)
+    if found or wait_seconds <= quick:
+        return found
+    return await network.who_is(low=low, high=high, address=address, wait_seconds=wait_seconds - quick)
 
 
 def _only(found: "list[FoundDevice]", what: str, wait_seconds: float) -> "Device":
