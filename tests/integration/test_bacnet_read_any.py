@@ -11,7 +11,7 @@ from bms_iot.domain.readings import ReadingError
 from bms_iot.errors import DeviceUnreachable
 from tests.integration.bacnet_devices import INSTANCE, adversary, as_device, client_network
 from tests.integration.bacnet_responder import free_port
-from tests.integration.test_bacnet_writing import Stack, bacpypes, rusty
+from tests.integration.test_bacnet_writing import rusty
 
 
 @pytest.mark.parametrize(
@@ -78,9 +78,8 @@ async def test_each_property_has_its_own_error() -> None:
     assert nobody.error == ReadingError(error_class="object", error_code="unknown-object")
 
 
-@pytest.mark.parametrize("stack", [rusty, bacpypes])
-async def test_who_is_at_an_address_is_read_without_who_is(stack: Stack) -> None:
-    async with stack() as device, client_network() as network:
+async def test_who_is_at_an_address_is_read_without_who_is() -> None:
+    async with rusty() as device, client_network() as network:
         assert await network.identify(device.address) == INSTANCE
 
 
