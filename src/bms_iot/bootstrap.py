@@ -40,11 +40,9 @@ from bms_iot.gateway.store import Store
 from bms_iot.gateway.subscribe import Subscribe
 from bms_iot.gateway.watch import Watch
 from bms_iot.mqtt.client import MqttBroker
-from bms_iot.mqtt.connection import Credentials
 from bms_iot.mqtt.payload import encode_status
-from bms_iot.mqtt.proxy import Proxy
-from bms_iot.mqtt.tls import Tls
 from bms_iot.mqtt.topics import Topics
+from bms_iot.mqtt.way import gateway_broker, tls_options
 from bms_iot.sections import BacnetSettings, MqttSettings
 from bms_iot.settings import Settings
 from bms_iot.storage.boot_floor import BootFloor
@@ -310,6 +308,19 @@ async def missing_provisioning(settings: Settings) -> list[str]:
     return missing + [key for key in IDENTIFIERS if known is None and getattr(settings, key) is None]
 
 
+async def known_deployment(settings: Settings) -> Deployment | None:
+    """Who we are, as far as the settings and the database say; None where something is missing."""
+    try:
+        check_schema(settings)
+    except SchemaError:
+        known = None
+    else:
+        async with open_database(settings.url) as database:
+            known = await database.read(load_deployment)
+    values = {key: getattr(settings, key) or getattr(known, key, "") for key in IDENTIFIERS}
+    return Deployment(**values) if all(values.values()) else None
+
+
 def require_provisioned(settings: Settings) -> None:
     """Raises ConfigurationError that names the missing keys, or a certificate that cannot be used. Creates nothing."""
     try:
@@ -320,21 +331,7 @@ def require_provisioned(settings: Settings) -> None:
     if missing:
         raise _not_provisioned(missing)
     if settings.mqtt.uses_tls:
-        _tls(settings.mqtt).context()
-
-
-def _tls(settings: MqttSettings) -> Tls:
-    return Tls(
-        ca_certificate=settings.ca_certificate, client_certificate=settings.client_certificate, client_key=settings.client_key
-    )
-
-
-def _credentials(settings: MqttSettings) -> Credentials:
-    place = settings.proxy_place
-    proxy = (
-        Proxy(host=place[0], port=place[1], username=settings.proxy_username, password=settings.proxy_password) if place else None
-    )
-    return Credentials(username=settings.username, password=settings.password, proxy=proxy)
+        tls_options(settings.mqtt).context()
 
 
 def _not_provisioned(missing: Sequence[str]) -> ConfigurationError:
@@ -383,7 +380,6 @@ def _broker(
     on_connect: Callable[[], Awaitable[None]],
     reload: Callable[[], MqttSettings],
 ) -> MqttBroker:
-    assert settings.host is not None
     will = encode_status(
         state="offline",
         reason="lost",
@@ -392,21 +388,4 @@ def _broker(
         version=state.version,
         schema_revision=state.schema_revision,
     )
-    return MqttBroker(
-        host=settings.host,
-        port=settings.effective_port,
-        client_id=settings.client_id or topics.iot_device_id,
-        credentials=lambda: _credentials(reload()),
-        tls=settings.uses_tls,
-        ca_certificate=settings.ca_certificate,
-        client_certificate=settings.client_certificate,
-        client_key=settings.client_key,
-        websocket_path=settings.websocket_path if settings.transport == "websocket" else None,
-        protocol=settings.protocol,
-        keep_alive_seconds=settings.keep_alive_seconds,
-        subscriptions=topics.subscriptions,
-        will_topic=topics.status_update,
-        will_payload=will,
-        will_delay_seconds=settings.will_delay_seconds,
-        on_connect=on_connect,
-    )
+    return gateway_broker(settings, topics, will=will, on_connect=on_connect, reload=reload)

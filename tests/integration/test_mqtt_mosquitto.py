@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from bms_iot.errors import BrokerUnavailable, ConfigurationError, PublishRefused
 from bms_iot.mqtt.client import MqttBroker
-from bms_iot.mqtt.connection import Credentials
+from bms_iot.mqtt.options import Credentials
 from bms_iot.mqtt.tls import Tls
 from tests.integration.mqtt_servers import Mosquitto, client, soon
 

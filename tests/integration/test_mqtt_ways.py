@@ -16,7 +16,7 @@ from websockets.asyncio.server import serve as websocket_server
 
 from bms_iot.errors import ConfigurationError
 from bms_iot.mqtt.client import MqttBroker
-from bms_iot.mqtt.connection import Credentials
+from bms_iot.mqtt.options import Credentials
 from bms_iot.mqtt.proxy import Proxy
 from tests.integration.mqtt_servers import Mosquitto, ScriptedServer, client, soon
 

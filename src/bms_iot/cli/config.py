@@ -44,7 +44,7 @@ def set_(
     """Set one key in the settings file; an empty value takes it back."""
     from pydantic import SecretStr
 
-    from bms_iot.cli.settings_file import variable, write_setting
+    from bms_iot.cli.settings_file import variable, write_settings
     from bms_iot.settings import setting_keys
 
     kind = setting_keys().get(key)
@@ -58,7 +58,7 @@ def set_(
         value = typer.prompt(key, hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
     if value is None:
         raise typer.BadParameter("a value is missing", param_hint="VALUE")
-    path = write_setting(os.environ, key, value)
+    path = write_settings(os.environ, {key: value})
     typer.echo(f"{key} is set in {path}" if value else f"{key} is no longer set in {path}", err=True)
     if variable(key) in os.environ:
         typer.echo(f"but the environment sets it too, and wins: {variable(key)}", err=True)

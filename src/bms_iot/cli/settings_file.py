@@ -12,17 +12,19 @@ from bms_iot.errors import ConfigurationError
 from bms_iot.settings import PREFIX, Settings, load_settings, settings_file
 
 
-def write_setting(environ: Mapping[str, str], key: str, value: str) -> Path:
-    """Set one dotted key, or take it back with an empty value, and return the file.
+def write_settings(environ: Mapping[str, str], values: Mapping[str, str]) -> Path:
+    """Set these dotted keys, or take those back whose value is empty, and return the file.
 
     Raises ConfigurationError, nothing changed, when the result would not be valid.
     """
     path = settings_file(environ)
     document = _document(path)
-    if value:
-        _put(document, key, _native(_checked(environ, key, value), key, value))
-    else:
-        _remove(document, key)
+    checked = _checked(environ, values)
+    for key, value in values.items():
+        if value:
+            _put(document, key, _native(checked, key, value))
+        else:
+            _remove(document, key)
     draft = path.with_name(f".{path.name}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -40,11 +42,14 @@ def variable(key: str) -> str:
     return f"{PREFIX}{key.upper().replace('.', '__')}"
 
 
-def _checked(environ: Mapping[str, str], key: str, value: str) -> Settings:
+def _checked(environ: Mapping[str, str], values: Mapping[str, str]) -> Settings:
     try:
-        return load_settings({**environ, variable(key): value})
+        return load_settings({**environ, **{variable(key): value for key, value in values.items()}})
     except ConfigurationError as error:
-        raise ConfigurationError(str(error).replace(f"{variable(key)}: ", "")) from None
+        said = str(error)
+        for key in values:
+            said = said.replace(f"{variable(key)}: ", "")
+        raise ConfigurationError(said) from None
 
 
 def _remove(document: dict[str, Any], key: str) -> None:

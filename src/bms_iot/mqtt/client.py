@@ -14,11 +14,12 @@ from paho.mqtt.enums import MQTTProtocolVersion
 
 from bms_iot.domain.ports import Message
 from bms_iot.errors import BrokerError, BrokerUnavailable, ConfigurationError
-from bms_iot.mqtt.connection import ConnectFailed, Connection, ConnectOptions, Credentials, Will
+from bms_iot.mqtt.connection import Connection
+from bms_iot.mqtt.options import ConnectFailed, ConnectOptions, Credentials, Will
 from bms_iot.mqtt.tls import Tls
 
 Protocol = Literal["auto", "5", "3.1.1"]
-_VERSIONS: Final[dict[Protocol, tuple[MQTTProtocolVersion, ...]]] = {
+VERSIONS: Final[dict[Protocol, tuple[MQTTProtocolVersion, ...]]] = {
     "auto": (MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311),
     "5": (MQTTProtocolVersion.MQTTv5,),
     "3.1.1": (MQTTProtocolVersion.MQTTv311,),
@@ -28,7 +29,7 @@ _OLDER_VERSION_SECONDS: Final = 3600.0
 NOBODY: Final = Credentials()
 _BEGINNING_BYTES: Final = 65_536
 """What is kept of a message that is too large: whoever it is for can say so to its sender."""
-_SPOKEN: Final = {MQTTProtocolVersion.MQTTv5: "5", MQTTProtocolVersion.MQTTv311: "3.1.1"}
+SPOKEN: Final = {MQTTProtocolVersion.MQTTv5: "5", MQTTProtocolVersion.MQTTv311: "3.1.1"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +94,7 @@ class MqttBroker:
         self._credentials = credentials if not isinstance(credentials, Credentials) else None
         self._subscriptions = tuple(subscriptions)
         self._on_connect = on_connect
-        self._versions = _VERSIONS[protocol]
+        self._versions = VERSIONS[protocol]
         self._older_until = 0.0
         self._max_incoming_bytes = max_incoming_bytes
         self._backoff = _Backoff(first_seconds=backoff_first_seconds, max_seconds=backoff_max_seconds)
@@ -130,7 +131,7 @@ class MqttBroker:
     @property
     def protocol(self) -> str | None:
         """The version spoken with the broker, `5` or `3.1.1`; None without a connection."""
-        return _SPOKEN[self._connection.version] if self._connection is not None else None
+        return SPOKEN[self._connection.version] if self._connection is not None else None
 
     async def wait_connected(self) -> None:
         await self._connected.wait()
@@ -194,7 +195,7 @@ class MqttBroker:
                 self._older_until = now
             if not older or not error.may_be_about_version:
                 raise
-            self._log.info("mqtt_protocol_fallback", refused=_SPOKEN[newest], reason=str(error))
+            self._log.info("mqtt_protocol_fallback", refused=SPOKEN[newest], reason=str(error))
         connection = await self._open(older[0])
         self._older_until = now + _OLDER_VERSION_SECONDS
         return connection

@@ -10,7 +10,6 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from paho.mqtt import client as paho
@@ -19,79 +18,17 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
-from pydantic import SecretStr
 
 from bms_iot.errors import BrokerUnavailable, ConfigurationError, PublishRefused
+from bms_iot.mqtt.options import ConnectFailed, ConnectOptions
 from bms_iot.mqtt.proxy import Proxy
-from bms_iot.mqtt.tls import Tls
 
-UNSUPPORTED_PROTOCOL_VERSION: Final = 0x84
 PACKET_TOO_LARGE: Final = 0x95
 RETAIN_NOT_SUPPORTED: Final = 0x9A
 _HOUSEKEEPING_SECONDS: Final = 1.0
 _LEAVE_SECONDS: Final = 1.0
 _PUBLISH_OVERHEAD: Final = 16
 """Bytes of a PUBLISH beside topic and payload: fixed header 5, topic length 2, packet identifier 2, no properties 1; rounded up."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Will:
-    """The last will: retained, QoS 1. `delay_seconds` needs MQTT 5 and is ignored by 3.1.1."""
-
-    topic: str
-    payload: bytes
-    delay_seconds: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Credentials:
-    """Who we are to the broker, and to the proxy on the way to it."""
-
-    username: str | None = None
-    password: SecretStr | None = None
-    proxy: Proxy | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectOptions:
-    """What every connection of one gateway has in common."""
-
-    host: str
-    port: int
-    client_id: str
-    credentials: Credentials
-    tls: Tls | None
-    websocket_path: str | None
-    """MQTT over WebSocket at that path (MQTT 5 clause 6); None for MQTT over TCP."""
-    will: Will | None
-    keep_alive_seconds: int
-    connect_timeout_seconds: float
-    """For each address the host name has, and again for the broker's answer."""
-    acknowledge_timeout_seconds: float
-    """With messages under way and no PUBACK for that long the connection is given up."""
-    session_expiry_seconds: int
-    max_in_flight: int
-    receive_maximum: int
-
-    @property
-    def place(self) -> str:
-        """Where the broker is, in words."""
-        proxy = self.credentials.proxy
-        return f"{self.host} port {self.port}{f' through the proxy {proxy}' if proxy else ''}"
-
-
-class ConnectFailed(BrokerUnavailable):
-    """No connection came about. `reached` is whether somebody listened; `reason_code` is the CONNACK's, None without one."""
-
-    def __init__(self, message: str, *, reached: bool = False, reason_code: int | None = None) -> None:
-        super().__init__(message)
-        self.reached = reached
-        self.reason_code = reason_code
-
-    @property
-    def may_be_about_version(self) -> bool:
-        """The broker named the version as its reason, hung up without one, or waits for more of what it does not understand."""
-        return self.reached and self.reason_code in (None, UNSUPPORTED_PROTOCOL_VERSION)
 
 
 class _Abandoned(Exception):
@@ -166,6 +103,7 @@ class Connection:
         """Subscribe with QoS 1; returns the filters that were refused. Raises BrokerUnavailable when the connection is lost."""
         codes: list[ReasonCode] = []
         if filters:
+            self._suback = self._loop.create_future()
             # retainAsPublished shows a command that its sender retained also while we are connected; 3.1.1 has no such thing
             if self.version == MQTTProtocolVersion.MQTTv5:
                 options = SubscribeOptions(qos=1, retainAsPublished=True)
@@ -230,7 +168,7 @@ class Connection:
         client = _Client(
             CallbackAPIVersion.VERSION2,
             client_id=options.client_id,
-            clean_session=None if is_5 else False,
+            clean_session=None if is_5 else options.session_expiry_seconds == 0,
             protocol=self.version,
             transport="tcp" if options.websocket_path is None else "websockets",
             reconnect_on_failure=False,
