@@ -31,7 +31,7 @@ def main(*, record: bool) -> None:
     with devices(1) as port:
         unchanged = [run("ours", DEVICES, POINTS, port) for _ in range(ROUNDS)]
     with devices(VARIANTS, delay_ms=LATENCY_MS) as port:
-        late = {count: [run("ours", count, POINTS, port) for _ in range(ROUNDS)] for count in (DEVICES // 4, DEVICES)}
+        late = {count: [run("late", count, POINTS, port) for _ in range(ROUNDS)] for count in (DEVICES // 4, DEVICES)}
     with devices(VARIANTS) as port:
         beat = run("beat", DEVICES, 50, port, 3 * INTERVAL_SECONDS)
     body = "\n\n".join((_comparison(compared), _ours(compared["ours"], cold, unchanged, late, beat)))

@@ -6,7 +6,6 @@ replies. Any object asked for is there.
 """
 
 import ipaddress
-import os
 import random
 import select
 import socket
@@ -14,10 +13,13 @@ import struct
 import sys
 import time
 from collections import deque
-from contextlib import suppress
+
+from benchmarks.bacnet.measured import take_precedence
 
 _SERVICE_AT, _REPLY_INVOKE_ID_AT = 9, 7
 _READ_PROPERTY_MULTIPLE = b"\x0e"
+_HALF_A_TICK = 0.0005
+"""The kernel wakes us at milliseconds: replies are as often half of one early as late."""
 _ANALOG = (0, 1, 2)
 _VALUES = {111: b"\x82\x04\x00", 36: b"\x91\x00", 81: b"\x10", 103: b"\x91\x00"}
 
@@ -76,14 +78,14 @@ class Devices:
                 if file == until:
                     return
                 self._answer(file, self._sockets[file])
-            while self._late and self._late[0][0] <= time.monotonic():
+            while self._late and self._late[0][0] <= time.monotonic() + _HALF_A_TICK:
                 _, opened, reply, address = self._late.popleft()
                 opened.sendto(reply, address)
 
     def _pause(self) -> float:
         if not self._late:
             return 1.0
-        return max(0.0, self._late[0][0] - time.monotonic() - 0.001)  # the kernel rounds up to milliseconds
+        return max(0.0, self._late[0][0] - time.monotonic() - _HALF_A_TICK)
 
     def _answer(self, file: int, opened: socket.socket) -> None:
         request, address = opened.recvfrom(2048)
@@ -105,8 +107,7 @@ class Devices:
 if __name__ == "__main__":
     first, *numbers = sys.argv[1:]
     count, port, delay_ms, variants = map(int, numbers)
-    with suppress(PermissionError):  # a device has a processor of its own: it does not wait for the clients'
-        os.setpriority(os.PRIO_PROCESS, 0, -10)
+    take_precedence()
     devices = Devices(first, count, port, delay_ms / 1000, variants)
     print("ready", flush=True)
     devices.serve(sys.stdin.fileno())

@@ -1,5 +1,7 @@
 """What the processes of this benchmark agree on."""
 
+import os
+from contextlib import suppress
 from dataclasses import dataclass
 
 FIRST_DEVICE = "127.0.40.1"
@@ -17,3 +19,9 @@ class Measured:
     cpu: float
     wall: float
     rss: int
+
+
+def take_precedence() -> None:
+    """Before other programs, where the system allows: what is measured by the clock must not wait for them."""
+    with suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, -10)
