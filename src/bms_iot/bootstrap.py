@@ -34,7 +34,9 @@ from bms_iot.gateway.poll import Poll
 from bms_iot.gateway.prune import Prune
 from bms_iot.gateway.publish import Publish
 from bms_iot.gateway.readers import OpenReader, Readers
+from bms_iot.gateway.record import Record
 from bms_iot.gateway.remember import Remember
+from bms_iot.gateway.spare import Spare
 from bms_iot.gateway.state import GatewayState
 from bms_iot.gateway.store import Store
 from bms_iot.gateway.subscribe import Subscribe
@@ -122,11 +124,14 @@ async def _compose(
         site_id=state.deployment.site_id,
         iot_device_id=state.deployment.device_id,
     )
-    outbox, image = Outbox(database, state.boot), CurrentImage()
+    outbox, image = Outbox(database, state.boot, settings.outbox.bounds), CurrentImage()
     await outbox.open()
+    record = Record(database=database, image=image, clock=clock, bounds=settings.history.bounds)
     store = Store(
-        database=database, outbox=outbox, image=image, clock=clock, state=state,
-        image_interval=settings.polling.image_interval_seconds, max_payload_bytes=settings.mqtt.max_payload_bytes,
+        database=database, outbox=outbox, image=image, record=record, clock=clock, state=state,
+        spare=Spare(rules=settings.polling.report_rules, clock=clock, state=state),
+        image_interval=settings.polling.image_interval_seconds, commit_seconds=settings.outbox.commit_seconds,
+        max_payload_bytes=settings.mqtt.max_payload_bytes,
     )  # fmt: skip
     poll = Poll(network=readers, store=store, clock=clock, pace=_pace(settings), state=state)
     monitor = Monitor(database=database, image=image, poll=poll, clock=clock, state=state, rules=settings.polling.rules)
@@ -158,9 +163,10 @@ async def _compose(
                 patterns=settings.cov.patterns, behind_routers=settings.cov.behind_routers,
             ),
             store=store,
+            record=record,
             publish=Publish(
                 broker=broker, outbox=outbox, image=image, topics=topics, clock=clock, state=state,
-                drain_messages_per_second=settings.outbox.drain_messages_per_second,
+                drain_readings_per_second=settings.outbox.drain_readings_per_second,
                 max_payload_bytes=settings.mqtt.max_payload_bytes,
             ),
             execute=compose_execute(
@@ -168,7 +174,7 @@ async def _compose(
                 configure=configure, outbox=outbox, clock=clock, state=state,
             ),
             beat=beat,
-            prune=Prune(database=database, clock=clock),
+            prune=Prune(database=database, outbox=outbox, record=record, clock=clock),
             date=date,
             broker=broker,
             database=database,

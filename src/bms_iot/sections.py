@@ -3,6 +3,7 @@
 import ipaddress
 import re
 import shlex
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,7 +11,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from bms_iot.domain.classes import ClassRule, PointPattern
 from bms_iot.domain.configuration import Reader
+from bms_iot.domain.delivery import Bounds, HistoryBounds
 from bms_iot.domain.points import DEFAULT_PORT
+from bms_iot.domain.reporting import ReportRule
 from bms_iot.domain.write_rules import PRIORITY_FLOOR, ValueRange, WriteRules
 from bms_iot.domain.writing import LOWEST_PRIORITY, MINIMUM_TIMES_PRIORITY
 
@@ -164,6 +167,11 @@ def class_rules(values: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(str(ClassRule.parse(value)) for value in values)
 
 
+def report_rules(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Rules as `ReportRule` spells them. Raises ValueError."""
+    return tuple(str(ReportRule.parse(value)) for value in values)
+
+
 class PollingSettings(Section):
     """How often points are read."""
 
@@ -173,8 +181,11 @@ class PollingSettings(Section):
     classes: Annotated[Words, AfterValidator(class_rules)] = Field(
         (), description="CLASS DEVICE/TYPE/NAME with * and ?, comma-separated; the first that fits a point counts"
     )
+    report: Annotated[Words, AfterValidator(report_rules)] = Field(
+        (), description="CLASS DEAD_BAND SILENCE_SECONDS, comma-separated: send only what changes, or is due again; all by default"
+    )
     optional_interval_seconds: Seconds = Field(3600.0, description="the 23 optional properties")
-    image_interval_seconds: Seconds = Field(60.0, description="how often controller_points is brought up to date")
+    image_interval_seconds: Seconds = Field(60.0, description="how often controller_points is brought up to date at most")
     backoff_max_seconds: Seconds = Field(300.0, description="longest pause between probes of a silent device")
     follow_moved: bool = Field(True, description="read a device that answers only at another address there")
 
@@ -187,6 +198,11 @@ class PollingSettings(Section):
     def slow_seconds(self) -> float:
         """The setting, or what follows from `interval_seconds`."""
         return self.slow_interval_seconds or self.interval_seconds * 6
+
+    @property
+    def report_rules(self) -> tuple[ReportRule, ...]:
+        """`report`, parsed."""
+        return tuple(map(ReportRule.parse, self.report))
 
     @property
     def rules(self) -> tuple[ClassRule, ...]:
@@ -205,7 +221,38 @@ class PollingSettings(Section):
 class OutboxSettings(Section):
     """What waits for the broker."""
 
-    drain_messages_per_second: Count = Field(60, description="pace of the backlog beside live values")
+    drain_readings_per_second: Count = Field(4000, description="pace of the backlog beside live values")
+    max_messages: Count = Field(
+        2_000_000, description="the oldest go first, and are announced as gaps where they were not delivered"
+    )
+    max_bytes: Annotated[int, Field(ge=1 << 20)] = Field(1 << 30, description="of disk, delivered messages included")
+    max_age_days: Annotated[float, Field(gt=0, le=3650)] = Field(30.0, description="of what waits")
+    replay_hours: Annotated[float, Field(ge=0, le=8760)] = Field(24.0, description="how long delivered messages can be sent again")
+    commit_seconds: Annotated[float, Field(gt=0, le=60)] = Field(
+        5.0, description="on a busy site readings are gathered for up to that long, which spares the disk"
+    )
+
+    @property
+    def bounds(self) -> Bounds:
+        """What is kept."""
+        return Bounds(
+            max_rows=self.max_messages,
+            max_bytes=self.max_bytes,
+            max_age=timedelta(days=self.max_age_days),
+            replay=timedelta(hours=self.replay_hours),
+        )
+
+
+class HistorySettings(Section):
+    """What points were, kept on the device: on change beyond the COV increment, and once an hour."""
+
+    max_bytes: Annotated[int, Field(ge=0)] = Field(256 << 20, description="of disk; 0 keeps no history")
+    max_age_days: Annotated[float, Field(gt=0, le=3650)] = 30.0
+
+    @property
+    def bounds(self) -> HistoryBounds:
+        """What is kept."""
+        return HistoryBounds(max_age=timedelta(days=self.max_age_days), max_bytes=self.max_bytes)
 
 
 class ClockSettings(Section):

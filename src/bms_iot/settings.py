@@ -19,6 +19,7 @@ from bms_iot.sections import (
     BacnetSettings,
     ClockSettings,
     CovSettings,
+    HistorySettings,
     LogSettings,
     MqttSettings,
     OutboxSettings,
@@ -63,6 +64,7 @@ class Settings(Section):
     cov: CovSettings = CovSettings()
     outbox: OutboxSettings = OutboxSettings()
     clock: ClockSettings = ClockSettings()
+    history: HistorySettings = HistorySettings()
     upload: UploadSettings = UploadSettings()
     writes: WritesSettings = WritesSettings()
     reboot: RebootSettings = RebootSettings()

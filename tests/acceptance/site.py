@@ -138,9 +138,11 @@ class Site:
         return answers[0]
 
     def waiting(self) -> list[tuple[int, int]]:
-        """(boot, seq) of what is in the outbox, read past the gateway."""
+        """(boot, seq) of what waits in the outbox, read past the gateway."""
         with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as connection:
-            return connection.execute("SELECT boot, seq FROM outbox ORDER BY boot, seq").fetchall()
+            return connection.execute(
+                "SELECT boot, seq FROM outbox EXCEPT SELECT boot, seq FROM deliveries ORDER BY boot, seq"
+            ).fetchall()
 
 
 @asynccontextmanager

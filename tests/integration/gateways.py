@@ -12,6 +12,9 @@ from typing import Any
 from bms_iot.domain.classes import ClassRule, PointPattern
 from bms_iot.domain.configuration import ConfiguredDevice, ConfiguredObject, Deployment, Reader
 from bms_iot.domain.points import Device, DeviceAddress, ObjectIdentifier, ObjectType, Point
+from bms_iot.domain.delivery import Bounds, HistoryBounds
+from bms_iot.domain.points import Device, DeviceAddress, ObjectIdentifier, ObjectType
+from bms_iot.domain.reporting import ReportRule
 from bms_iot.domain.schedule import Pace
 from bms_iot.domain.subscriptions import CovTerms
 from bms_iot.gateway.beat import Beat
@@ -25,7 +28,9 @@ from bms_iot.gateway.poll import Poll
 from bms_iot.gateway.prune import Prune
 from bms_iot.gateway.publish import Publish
 from bms_iot.gateway.readers import Readers
+from bms_iot.gateway.record import Record
 from bms_iot.gateway.remember import Remember
+from bms_iot.gateway.spare import Spare
 from bms_iot.gateway.state import GatewayState
 from bms_iot.gateway.store import Store
 from bms_iot.gateway.subscribe import Subscribe
@@ -108,6 +113,8 @@ async def running_gateway(
     wrong_time: timedelta | None = None,
     writes: WritesSettings | None = None,
     value: Callable[[Point], str | None] | None = None,
+    bounds: Bounds | None = None,
+    report: Sequence[ReportRule] = (),
 ) -> AsyncIterator[Running]:
     """The verbs wired together as the composition root wires them; cancelled on leaving."""
     clock, broker = VirtualClock(), FakeBroker(is_connected=connected)
@@ -121,13 +128,15 @@ async def running_gateway(
         await database.write(keep_configuration, devices, clock.now())
     state = GatewayState(deployment=DEPLOYMENT, boot=boot, started_at=clock.now(), version="test", schema_revision="head")
     topics = Topics(organization_id="org_test", site_id="site", iot_device_id="gateway")
-    outbox, image = Outbox(database, boot), CurrentImage()
+    outbox, image = Outbox(database, boot, bounds or Bounds()), CurrentImage()
     await outbox.open()
     async with Readers(lambda _reader: _opened(network)) as readers:
         await readers.use([Reader(id="r", host="10.0.0.1")])
+        record = Record(database=database, image=image, clock=clock, bounds=HistoryBounds())
         store = Store(
-            database=database, outbox=outbox, image=image, clock=clock, state=state, image_interval=60.0, max_payload_bytes=131_072
-        )
+            database=database, outbox=outbox, image=image, record=record, spare=Spare(rules=report, clock=clock, state=state),
+            clock=clock, state=state, image_interval=60.0, commit_seconds=5.0, max_payload_bytes=131_072,
+        )  # fmt: skip
         poll = Poll(
             network=readers,
             store=store,
@@ -157,8 +166,9 @@ async def running_gateway(
                 patterns=cov,
             ),
             store=store,
+            record=record,
             publish=Publish(
-                broker=broker, outbox=outbox, image=image, topics=topics, clock=clock, state=state, drain_messages_per_second=100,
+                broker=broker, outbox=outbox, image=image, topics=topics, clock=clock, state=state, drain_readings_per_second=4000,
                 max_payload_bytes=131_072,
             ),
             execute=compose_execute(
@@ -169,7 +179,7 @@ async def running_gateway(
                 broker=broker, database=database, outbox=outbox, topics=topics, clock=clock, state=state, every_seconds=30.0,
                 data_directory=directory,
             ),
-            prune=Prune(database=database, clock=clock),
+            prune=Prune(database=database, outbox=outbox, record=record, clock=clock),
             date=date,
             broker=broker,
             database=database,

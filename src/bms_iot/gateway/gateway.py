@@ -17,6 +17,7 @@ from bms_iot.gateway.poll import Poll
 from bms_iot.gateway.prune import Prune
 from bms_iot.gateway.publish import Publish
 from bms_iot.gateway.readers import Readers
+from bms_iot.gateway.record import Record
 from bms_iot.gateway.remember import Remember
 from bms_iot.gateway.state import GatewayState
 from bms_iot.gateway.store import Store
@@ -41,6 +42,7 @@ class Gateway:
     remember: Remember
     subscribe: Subscribe
     store: Store
+    record: Record
     publish: Publish
     execute: Execute
     beat: Beat
@@ -66,6 +68,7 @@ class Gateway:
         try:
             async with asyncio.TaskGroup() as delivery:
                 delivery.create_task(self.store.run(), name="store")
+                delivery.create_task(self.record.run(), name="record")
                 delivery.create_task(self.publish.run(), name="publish")
                 try:
                     async with asyncio.TaskGroup() as sources:

@@ -65,7 +65,8 @@ class Poll:
     def replan(self, plan: Mapping[Device, Sequence[Point]], classes: Mapping[int, PollingClass] = ALL_NORMAL) -> None:
         """Read these points from now on, each in its class (by point id, `normal` by default); what is known keeps its beat."""
         now, before = self._clock.monotonic(), self._devices
-        self._classes, self._devices = classes, {}
+        self._classes = self._state.classes = classes
+        self._devices = {}
         for device, points in plan.items():
             if not points:
                 continue

@@ -1,20 +1,37 @@
 """Keep what only grows inside its bounds."""
 
+import structlog
+
 from bms_iot.domain.ports import Clock
+from bms_iot.errors import DatabaseLocked
+from bms_iot.gateway.record import Record
 from bms_iot.storage import configuration
 from bms_iot.storage.database import Database
+from bms_iot.storage.outbox import Outbox
 
-EVERY_SECONDS = 3600.0
+log = structlog.get_logger()
+
+EVERY_SECONDS = 60.0
+ROUNDS_AN_HOUR = 60
 
 
 class Prune:
-    """Forgets old configurations and boots, hourly."""
+    """Forgets old messages each minute, old history, configurations and boots each hour."""
 
-    def __init__(self, *, database: Database, clock: Clock) -> None:
-        self._database, self._clock = database, clock
+    def __init__(self, *, database: Database, outbox: Outbox, record: Record, clock: Clock) -> None:
+        self._database, self._outbox, self._record, self._clock = database, outbox, record, clock
 
     async def run(self) -> None:
         """Prune until cancelled."""
+        rounds = 0
         while True:
-            await self._database.write(configuration.prune)
+            try:
+                await self._outbox.prune(self._clock.now())
+                if rounds % ROUNDS_AN_HOUR == 0:
+                    await self._record.prune(self._clock.now())
+                    await self._database.write(configuration.prune)
+            except DatabaseLocked as error:  # somebody makes a copy, perhaps; there is no hurry
+                log.info("pruning_put_off", reason=str(error))
+            else:
+                rounds += 1
             await self._clock.sleep(EVERY_SECONDS)

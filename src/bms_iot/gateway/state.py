@@ -2,9 +2,11 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from bms_iot.domain.classes import PollingClass
 from bms_iot.domain.configuration import Deployment
 from bms_iot.domain.dates import Dates
 from bms_iot.domain.drift import DriftReport
@@ -45,6 +47,12 @@ class GatewayState:
     monitoring_changed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when monitoring was started or stopped, or the configuration was replaced."""
 
+    delivery_fault: str | None = None
+    """Why the broker refuses messages of the stream; None while it takes them."""
+
+    classes: Mapping[int, PollingClass] = field(default_factory=dict)
+    """By point id; `normal` for a point that is not here."""
+
     drift_reports: deque[DriftReport] = field(default_factory=lambda: deque(maxlen=KEPT_REPORTS))
     """What is still to be told of differences that were found, oldest first."""
 
@@ -52,6 +60,18 @@ class GatewayState:
         """Tell the cloud, where there is a difference; the oldest report goes when too many wait."""
         if report:
             self.drift_reports.append(report)
+            self.changed.set()
+
+    def delivery_failed(self, reason: str) -> None:
+        """The broker refuses what is published on `B/bulk`."""
+        if self.delivery_fault is None:
+            self.changed.set()
+        self.delivery_fault = reason
+
+    def delivery_works(self) -> None:
+        """The broker takes what is published on `B/bulk`."""
+        if self.delivery_fault is not None:
+            self.delivery_fault = None
             self.changed.set()
 
     def device_answered(self, device: Device) -> None:

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from bms_iot.domain.commands import CommandResult
+from bms_iot.domain.delivery import Gap
 from bms_iot.domain.heartbeat import Heartbeat
 from bms_iot.domain.points import ObjectType, Point
 from bms_iot.domain.readings import JSON_PROPERTIES, NO_OPTIONAL, OPTIONAL_PROPERTIES, OptionalValue, Reading, typed_value
@@ -57,13 +58,12 @@ def encode_bulk(*, boot: int, seq: int, iot_device_id: str, points: Iterable[Bul
     """A message of `B/bulk`; `clock` is the mark of `EarlyDates`, None where the times need none."""
     mark = f'"clock":{_encode(clock)},' if clock else ""
     head = f'{{"boot":{boot},"seq":{seq},"iot_device_id":{_encode(iot_device_id)},{mark}"points":['
-    return f"{head}{','.join(map(_point, points))}]}}".encode()
+    return f"{head}{','.join(map(encode_point, points))}]}}".encode()
 
 
-def encode_gap(*, boot: int, seq: int, readings: int, first_at: datetime, last_at: datetime) -> bytes:
-    """A message of `B/bulk` in the place of one that cannot be delivered."""
-    gap = {"boot": boot, "first_seq": seq, "last_seq": seq, "readings": readings, "first_at": first_at, "last_at": last_at}
-    return _document({"gap": gap})
+def encode_gap(gap: Gap) -> bytes:
+    """A message of `B/bulk` in the place of those that will not come."""
+    return _document({"gap": dataclasses.asdict(gap)})
 
 
 def encode_status(
@@ -123,13 +123,14 @@ def unix_milliseconds(moment: datetime) -> int:
     return (moment - _EPOCH) // _MILLISECOND
 
 
-def _point(bulk: BulkPoint) -> str:
+def encode_point(bulk: BulkPoint) -> str:
+    """One point of `B/bulk`. Raises ValueError, TypeError, LookupError, AttributeError for what has no JSON."""
     reading = bulk.reading
     time = wire_time(reading.acquired_at)
     flags = ",".join([f'"{flag.value}"' for flag in reading.status_flags])
     error = reading.error
     text = (
-        f"{_static(bulk.point)},"
+        f"{static_columns(bulk.point)},"
         f'"present_value":{_encode(reading.present_value)},'
         f'"value":{_encode(typed_value(bulk.point.object.type, reading.present_value))},'
         f'"is_uploaded":false,"status_flags":[{flags}],'
@@ -141,7 +142,7 @@ def _point(bulk: BulkPoint) -> str:
         f'"created_at_unix_milli_timestamp":{unix_milliseconds(reading.acquired_at)},'
         f'"quality":"{reading.quality.value}","acquired_at":"{time}"'
     )
-    optional = _merged(bulk)
+    optional = optional_columns(bulk.optional, bulk.reading.optional or NO_OPTIONAL, bulk.columns)
     if optional:
         text = f"{text},{_encode(optional)[1:-1]}"
     if bulk.columns.keys() <= _OPTIONAL:
@@ -151,7 +152,7 @@ def _point(bulk: BulkPoint) -> str:
 
 
 @lru_cache(maxsize=_CACHED_POINTS)
-def _static(point: Point) -> str:
+def static_columns(point: Point) -> str:
     """What does not change from reading to reading, without the closing brace."""
     device = point.device
     columns = {
@@ -168,14 +169,15 @@ def _static(point: Point) -> str:
     return _encode(columns)[:-1]
 
 
-def _merged(bulk: BulkPoint) -> dict[str, Any]:
-    """The optional properties that have a value, in the order of the columns."""
-    own = bulk.reading.optional or NO_OPTIONAL
-    if not (bulk.optional or own or bulk.columns):
+def optional_columns(
+    optional: Mapping[str, OptionalValue], own: Mapping[str, OptionalValue], columns: Mapping[str, object]
+) -> dict[str, Any]:
+    """The optional properties that have a value, in the order of the columns; the later argument wins."""
+    if not (optional or own or columns):
         return {}
-    known: dict[str, object] = {**bulk.optional, **own, **bulk.columns}
-    columns = ((name, _column(name, known[name])) for name in OPTIONAL_PROPERTIES if known.get(name) is not None)
-    return {name: value for name, value in columns if value is not None}
+    known: dict[str, object] = {**optional, **own, **columns}
+    wire = ((name, _column(name, known[name])) for name in OPTIONAL_PROPERTIES if known.get(name) is not None)
+    return {name: value for name, value in wire if value is not None}
 
 
 def _column(name: str, value: object) -> object:

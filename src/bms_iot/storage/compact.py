@@ -125,5 +125,5 @@ def halves(payload: bytes) -> tuple[list[Reading], list[Reading]]:
 
 def span(readings: Iterable[Reading]) -> tuple[datetime, datetime]:
     """The oldest and newest acquisition of at least one reading."""
-    moments = [reading.acquired_at for reading in readings]
+    moments = {reading[1] for reading in readings}
     return min(moments), max(moments)
