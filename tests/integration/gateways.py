@@ -11,9 +11,8 @@ from typing import Any
 
 from bms_iot.domain.classes import ClassRule, PointPattern
 from bms_iot.domain.configuration import ConfiguredDevice, ConfiguredObject, Deployment, Reader
-from bms_iot.domain.points import Device, DeviceAddress, ObjectIdentifier, ObjectType, Point
 from bms_iot.domain.delivery import Bounds, HistoryBounds
-from bms_iot.domain.points import Device, DeviceAddress, ObjectIdentifier, ObjectType
+from bms_iot.domain.points import Device, DeviceAddress, ObjectIdentifier, ObjectType, Point
 from bms_iot.domain.reporting import ReportRule
 from bms_iot.domain.schedule import Pace
 from bms_iot.domain.subscriptions import CovTerms
