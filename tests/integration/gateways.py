@@ -148,7 +148,12 @@ async def running_gateway(
         remember = Remember(network=readers, poll=poll, database=database, clock=clock)
         await remember.recall()
         configure = Configure(
-            database=database, readers=readers, monitor=monitor, clock=clock, state=state, upload=upload or UploadSettings()
+            database=database,
+            readers=readers,
+            monitor=monitor,
+            clock=clock,
+            state=state,
+            upload=upload or UploadSettings(patience_seconds=0.1),
         )
         date = Date(
             clock=clock, store=store, image=image, state=state, file=EarlyDatesFile(directory),

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from bms_iot import __version__
-from bms_iot.cli import bacnet, config, db, mqtt, points
+from bms_iot.cli import bacnet, commands, config, db, mqtt, points
 from bms_iot.cli.demo import demo
 from bms_iot.cli.run import run, run_main
 from bms_iot.cli.simulate import simulate
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 app.add_typer(db.app, name="db")
 app.add_typer(config.app, name="config")
+app.add_typer(commands.app, name="commands")
 app.add_typer(bacnet.app, name="bacnet")
 app.add_typer(mqtt.app, name="mqtt")
 app.add_typer(points.app, name="points")

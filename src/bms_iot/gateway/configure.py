@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import httpx
 import structlog
-from pydantic import SecretStr
 
 from bms_iot.domain.classes import POLLING_CLASS, PollingClass
 from bms_iot.domain.commands import CommandResult, CommandState, GetConfig
@@ -15,23 +14,21 @@ from bms_iot.domain.configuration import ConfiguredDevice, ConfiguredObject, Pla
 from bms_iot.domain.drift import Presence, compare
 from bms_iot.domain.points import Device
 from bms_iot.domain.ports import Clock
-from bms_iot.errors import BacnetError, BmsError, CommandRejected
+from bms_iot.errors import BacnetError, CommandRejected
 from bms_iot.gateway.discover import AT_ONCE, Discovered, discover_all, find_device, merge, only
 from bms_iot.gateway.monitor import Monitor
 from bms_iot.gateway.readers import Readers
 from bms_iot.gateway.rediscover import seen
 from bms_iot.gateway.state import GatewayState
+from bms_iot.gateway.upload import UploadFailed, upload
 from bms_iot.sections import UploadSettings
 from bms_iot.storage.configuration import devices_to_json, save_readers
 from bms_iot.storage.database import Database
 
 log = structlog.get_logger()
 
-UPLOAD_TIMEOUT_SECONDS = 30.0
-
-
-class UploadFailed(BmsError):
-    """The configuration is kept here, but the cloud did not take it."""
+MAX_OUTCOMES = 500
+"""Controllers an answer names: more do not fit the broker's usual maximum packet. Those that failed come first."""
 
 
 class Configure:
@@ -64,10 +61,15 @@ class Configure:
                 devices = await self._monitor.reconfigure(with_classes(wanted, command.classes))
         finally:
             self._state.is_configuring = False
-        details: dict[str, object] = {"controllers": outcomes}
+        details = _told(outcomes)
         failed = [controller for controller, outcome in outcomes.items() if not outcome["success"]]
         try:
-            await self._send(command.upload_url, command.token, devices)
+            await upload(
+                command.upload_url,
+                command.token,
+                {"config": devices_to_json(devices)},
+                patience_seconds=self._upload.patience_seconds,
+            )
         except UploadFailed as error:
             return self._result(command, str(error), CommandState.FAILED, details)
         message = "the configuration was uploaded"
@@ -132,14 +134,6 @@ class Configure:
             }
         return discovered, outcomes
 
-    async def _send(self, url: str, token: SecretStr, devices: Sequence[ConfiguredDevice]) -> None:
-        try:
-            status = await asyncio.wait_for(_post(url, token, {"config": devices_to_json(devices)}), UPLOAD_TIMEOUT_SECONDS)
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValueError, OSError) as error:
-            raise UploadFailed(f"the configuration is kept, but the upload failed: {type(error).__name__}: {error}") from None
-        if not 200 <= status < 300:
-            raise UploadFailed(f"the configuration is kept, but the upload was answered with HTTP {status}")
-
 
 def with_classes(devices: Sequence[ConfiguredDevice], classes: Mapping[Place, PollingClass]) -> list[ConfiguredDevice]:
     """The same with the polling classes that the cloud chose beside what it chose before."""
@@ -153,14 +147,11 @@ def with_classes(devices: Sequence[ConfiguredDevice], classes: Mapping[Place, Po
     return [replace(c, objects=tuple(chosen(c.device, wanted) for wanted in c.objects)) for c in devices]
 
 
-async def _post(url: str, token: SecretStr, body: object) -> int:
-    """The status; the answer's body is not read."""
-    headers = {"Authorization": f"Bearer {token.get_secret_value()}"}
-    async with (
-        httpx.AsyncClient(timeout=UPLOAD_TIMEOUT_SECONDS) as client,
-        client.stream("POST", url, json=body, headers=headers) as response,
-    ):
-        return response.status_code
+def _told(outcomes: Mapping[str, Mapping[str, object]]) -> dict[str, object]:
+    """What an answer says of the controllers."""
+    first = sorted(outcomes.items(), key=lambda entry: bool(entry[1]["success"]))[:MAX_OUTCOMES]
+    left_out = len(outcomes) - len(first)
+    return {"controllers": dict(first), **({"controllers_left_out": left_out} if left_out else {})}
 
 
 def _not_read(error: BacnetError) -> dict[str, object]:

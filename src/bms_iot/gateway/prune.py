@@ -5,7 +5,7 @@ import structlog
 from bms_iot.domain.ports import Clock
 from bms_iot.errors import DatabaseLocked
 from bms_iot.gateway.record import Record
-from bms_iot.storage import configuration
+from bms_iot.storage import commands, configuration, leases
 from bms_iot.storage.database import Database
 from bms_iot.storage.outbox import Outbox
 
@@ -16,7 +16,7 @@ ROUNDS_AN_HOUR = 60
 
 
 class Prune:
-    """Forgets old messages each minute, old history, configurations and boots each hour."""
+    """Forgets old messages each minute, old history, configurations, boots, answered commands and ended leases each hour."""
 
     def __init__(self, *, database: Database, outbox: Outbox, record: Record, clock: Clock) -> None:
         self._database, self._outbox, self._record, self._clock = database, outbox, record, clock
@@ -30,6 +30,8 @@ class Prune:
                 if rounds % ROUNDS_AN_HOUR == 0:
                     await self._record.prune(self._clock.now())
                     await self._database.write(configuration.prune)
+                    await self._database.write(commands.prune, self._clock.now())
+                    await self._database.write(leases.prune, self._clock.now())
             except DatabaseLocked as error:  # somebody makes a copy, perhaps; there is no hurry
                 log.info("pruning_put_off", reason=str(error))
             else:

@@ -28,6 +28,8 @@ class Lease:
     seconds: float
     granted_at: datetime
     attempts: int = 0
+    last_error: str | None = None
+    """Why the last attempt to release it failed."""
 
     @property
     def place(self) -> tuple[str, int]:
@@ -54,6 +56,7 @@ async def grant(connection: AsyncConnection, lease: Lease) -> None:
         "granted_at": moment,
         "expires_at": moment + timedelta(seconds=lease.seconds),
         "attempts": lease.attempts,
+        "last_error": lease.last_error,
         "updated_at": moment,
     }
     await connection.execute(insert(_table).values(values))
@@ -113,4 +116,5 @@ def _read(row: Row[Any]) -> Lease:
         seconds=row.lease_seconds,
         granted_at=row.granted_at.replace(tzinfo=UTC),
         attempts=row.attempts,
+        last_error=row.last_error,
     )
