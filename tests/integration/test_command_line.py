@@ -166,7 +166,7 @@ def test_a_taken_port_is_named(place):
     assert f"127.0.0.1:{port}" in done.stderr
 
 
-@pytest.mark.parametrize("group", [(), ("db",), ("config",), ("bacnet",), ("run",), ("simulate",), ("demo",)])
+@pytest.mark.parametrize("group", [(), ("db",), ("config",), ("bacnet",), ("points",), ("run",), ("simulate",), ("demo",)])
 def test_help_fits_80_columns(place, group):
     done = bms(place, *group, "--help", COLUMNS="80", NO_COLOR="1")
     assert done.returncode == 0

@@ -104,3 +104,22 @@ async def test_a_device_that_was_exchanged_before_the_start_is_not_read(tmp_path
         running.network.answering = {DeviceAddress(host=device.device.address.host): 9}
         await running.poll_round(30.0)
         assert running.network.read == []
+
+
+async def test_being_woken_costs_one_look_at_what_is_due_and_no_more(tmp_path, database, monkeypatch):
+    seven = configured(7, (AI, 1))
+    async with running_gateway(database, tmp_path, [seven]) as running:
+        await running.poll_round(2.0)
+        poll, looks = running.gateway.poll, 0
+        next_due = poll._next_due
+
+        def counted(now):
+            nonlocal looks
+            looks += 1
+            return next_due(now)
+
+        monkeypatch.setattr(poll, "_next_due", counted)
+        for _ in range(5):
+            poll.resume()
+            await running.clock.advance(0.01)
+        assert 5 <= looks <= 6

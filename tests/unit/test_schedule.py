@@ -24,8 +24,9 @@ def agenda(failures: int = 0, probe_due: float = 0.0, *, optional_due: float = 9
 
 def test_devices_are_due_longest_waiting_first():
     agendas = {"a": agenda(normal=5.0), "b": agenda(fast=3.0, slow=60.0), "c": agenda(normal=8.0), "d": agenda(1, 4.0, normal=0.0)}
-    assert due(agendas, 5.0) == ["b", "d", "a"]
-    assert next_due(agendas.values(), 0.0) == 3.0
+    moments = {key: agenda.due for key, agenda in agendas.items()}
+    assert due(moments, 5.0) == ["b", "d", "a"]
+    assert next_due(moments.values(), 0.0) == 3.0
     assert next_due([], 7.0) == 67.0
 
 
@@ -105,7 +106,7 @@ def simulate(pace, devices, seconds, durations, loss):
                 else:
                     read = ready.plain + ready.optional
                     agendas[device] = after_answer(agendas[device], pace, now, read=read, optional=ready.optional)
-        for device in due(agendas, now):
+        for device in due({device: agenda.due for device, agenda in agendas.items()}, now):
             if device not in busy:
                 if agendas[device].failures:
                     agendas[device] = after_return(agendas[device], pace, now)
@@ -113,7 +114,7 @@ def simulate(pace, devices, seconds, durations, loss):
                 assert ready.plain or ready.optional
                 busy[device] = now + next(durations), ready
                 yield now, device, ready
-        waiting = [agenda for device, agenda in agendas.items() if device not in busy]
+        waiting = [agenda.due for device, agenda in agendas.items() if device not in busy]
         now = min([next_due(waiting, now), *(until for until, _ in busy.values())])
         if now > seconds:
             return

@@ -93,15 +93,15 @@ def planned(before: Agenda | None, classes: Iterable[PollingClass], now: float, 
     return replace(before, turns=turns)
 
 
-def due(agendas: Mapping[Key, Agenda], now: float) -> list[Key]:
-    """The devices whose turn it is, longest waiting first."""
-    waiting = [(agenda.due, key) for key, agenda in agendas.items() if agenda.due <= now]
+def due(moments: Mapping[Key, float], now: float) -> list[Key]:
+    """Whose turn it is, longest waiting first; `moments` has the `due` of each."""
+    waiting = [(moment, key) for key, moment in moments.items() if moment <= now]
     return [key for _, key in sorted(waiting, key=lambda item: item[0])]
 
 
-def next_due(agendas: Iterable[Agenda], now: float) -> float:
-    """The next moment a device is due; a minute from now when there is none."""
-    return min((agenda.due for agenda in agendas), default=now + NOTHING_DUE_SECONDS)
+def next_due(moments: Iterable[float], now: float) -> float:
+    """The next moment something is due; a minute from now when there is none."""
+    return min(moments, default=now + NOTHING_DUE_SECONDS)
 
 
 def classes_due(agenda: Agenda, now: float) -> Due:

@@ -44,7 +44,10 @@ class Poll:
         self._classes: Mapping[int, PollingClass] = ALL_NORMAL
         self._reported: frozenset[int] = frozenset()
         self._busy: set[Device] = set()
+        self._moments: dict[Device, float] = {}
+        """When each device is due that is not busy."""
         self._wake = asyncio.Event()
+        self._asleep_until = 0.0
         # Set by who watches over the devices' identity.
         self.on_wrong_device: Callable[[Device, WrongDevice], None] = lambda _device, _error: None
         self.on_silence: Callable[[Device], None] = lambda _device: None
@@ -76,6 +79,7 @@ class Poll:
             else:
                 polled.regroup(points, classes, self._reported, now=now)
             self._devices[device] = polled
+        self._moments = {device: polled.agenda.due for device, polled in self._devices.items() if device not in self._busy}
         self._at = _grouped((device.address, device) for device in self._devices)
         self._of_instance = _grouped((device.instance, device) for device in self._devices)
         self._state.devices_monitored = len(self._devices)
@@ -89,7 +93,7 @@ class Poll:
         self._reported, now = frozenset(point_ids), self._clock.monotonic()
         for polled in self._devices.values():
             polled.regroup(polled.wanted, self._classes, self._reported, now=now)
-        self._wake.set()
+            self._reschedule(polled)
 
     def resume(self) -> None:
         """Look again whether monitoring is on; after a pause every device is due at once."""
@@ -99,7 +103,7 @@ class Poll:
         """The device said that it is there: when it was silent it is asked at once."""
         if (polled := self._devices.get(device)) is not None:
             polled.agenda = schedule.heard(polled.agenda, self._clock.monotonic())
-            self._wake.set()
+            self._reschedule(polled)
 
     def doubt(self, device: Device) -> None:
         """Another device was heard at the address of this one: nothing more is kept of it before it has said who it is."""
@@ -118,25 +122,31 @@ class Poll:
                 self._wake.clear()
                 now = self._clock.monotonic()
                 if self._state.is_monitoring:
-                    for device in schedule.due(self._idle(), now):
+                    for device in schedule.due(self._moments, now):
+                        del self._moments[device]
                         self._busy.add(device)
                         devices.create_task(self._poll_device(self._devices[device]), name=f"poll {device.instance}")
                 await self._until(self._next_due(now))
 
-    def _idle(self) -> dict[Device, schedule.Agenda]:
-        return {device: polled.agenda for device, polled in self._devices.items() if device not in self._busy}
-
     def _next_due(self, now: float) -> float:
-        return schedule.next_due(self._idle().values(), now) if self._state.is_monitoring else now + 3600.0
+        return schedule.next_due(self._moments.values(), now) if self._state.is_monitoring else now + 3600.0
 
     async def _until(self, moment: float) -> None:
+        self._asleep_until = moment
         pause = asyncio.create_task(self._clock.sleep(max(0.0, moment - self._clock.monotonic())))
-        wake = asyncio.create_task(self._wake.wait())
+        pause.add_done_callback(lambda done: None if done.cancelled() else self._wake.set())
         try:
-            await asyncio.wait((pause, wake), return_when=asyncio.FIRST_COMPLETED)
+            await self._wake.wait()
         finally:
             pause.cancel()
-            wake.cancel()
+
+    def _reschedule(self, polled: PolledDevice) -> None:
+        """Take note of when a device is due now, unless it is busy or gone."""
+        device = polled.device
+        if self._devices.get(device) is polled and device not in self._busy:
+            self._moments[device] = due = polled.agenda.due
+            if due < self._asleep_until:
+                self._wake.set()
 
     async def _poll_device(self, polled: PolledDevice) -> None:
         failures = polled.agenda.failures
@@ -155,7 +165,7 @@ class Poll:
             self._heard(polled.device, failures)
         finally:
             self._busy.discard(polled.device)
-            self._wake.set()
+            self._reschedule(polled)
 
     async def _prove(self, polled: PolledDevice, *, tries: int | None = None) -> None:
         """Raises WrongDevice when another device answers, DeviceUnreachable."""
