@@ -37,6 +37,8 @@ class FakeNetwork:
     """(time, device instance)"""
     listeners: list[Callable[[FoundDevice], None]] = field(default_factory=list)
     profiles: dict[Device, LearnedProfile] = field(default_factory=dict)
+    delays: dict[int, float] = field(default_factory=dict)
+    """Device instance → seconds until it answers a read."""
     read: list[tuple[Point, ...]] = field(default_factory=list)
     """What was asked for in each poll."""
     followed: dict[Device, Deliver] = field(default_factory=dict)
@@ -79,6 +81,8 @@ class FakeNetwork:
     async def read_points(self, device: Device, points: Sequence[Point], *, optional: bool = False) -> Sequence[Reading]:
         self.polls.append((self.clock.monotonic(), device.instance, optional))
         self.read.append(tuple(points))
+        if delay := self.delays.get(device.instance):
+            await self.clock.sleep(delay)
         self._answer(device)
         return [
             Reading(

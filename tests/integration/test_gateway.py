@@ -251,6 +251,48 @@ async def test_the_heartbeat_reports_devices_points_and_backlog(tmp_path, databa
         assert heartbeat["boot"] == 1
 
 
+async def test_the_heartbeat_comes_on_its_beat_and_at_once_when_a_status_changes(tmp_path, database):
+    async with running_gateway(database, tmp_path, [configured(7, (AI, 1))]) as running:
+        await running.poll_round(95.0)
+        await running.until(lambda: len(running.on("status/heartbeat")) >= 4)
+        moments = [heartbeat["timestamp"] for heartbeat in running.on("status/heartbeat")]
+        assert round(moments[-1] - moments[-2]) == 30
+        await running.gateway.monitor.stop()
+        before = len(running.on("status/heartbeat"))
+        await running.poll_round(2.0)
+        await running.until(lambda: len(running.on("status/heartbeat")) > before)
+        last = running.on("status/heartbeat")[-1]
+        assert (last["monitoring_status"], last["bacnet_points_monitored"]) == ("stopped", 0)
+
+
+async def test_the_poll_lag_is_the_longest_since_the_last_heartbeat_a_poll_under_way_included(tmp_path, database):
+    async with running_gateway(database, tmp_path, [configured(7, (AI, 1)), configured(8, (AI, 1))]) as running:
+        await running.poll_round(5.0)
+        running.network.delays[7] = 8.0
+        await running.poll_round(90.0)
+        lags = [heartbeat["poll_lag_seconds"] for heartbeat in running.on("status/heartbeat")]
+        assert max(lags[-2:]) == pytest.approx(8.5, abs=1.0)
+        running.network.delays[7] = 1e6
+        await running.poll_round(70.0)
+        assert running.on("status/heartbeat")[-1]["poll_lag_seconds"] > 30
+
+
+async def test_the_retained_status_names_the_controllers_that_do_not_answer(tmp_path, database):
+    async with running_gateway(database, tmp_path, [configured(7, (AI, 1)), configured(8, (AI, 1))]) as running:
+        await running.gateway.beat.announce_online()
+        since = running.on("status/update")[-1]["since"]
+        assert running.on("status/update")[-1]["unavailable_controllers"] == []
+        running.network.silent.add(8)
+        await running.poll_round(25.0)
+        silent = [{"controller_id": "controller-8", "controller_device_id": "8"}]
+        await running.until(lambda: running.on("status/update")[-1]["unavailable_controllers"] == silent)
+        running.network.silent.clear()
+        await running.poll_round(45.0)
+        await running.until(lambda: running.on("status/update")[-1]["unavailable_controllers"] == [])
+        assert {update["since"] for update in running.on("status/update")} == {since}
+        assert all(retain for topic, _, retain in running.broker.published if topic.endswith("status/update"))
+
+
 async def test_a_clean_stop_delivers_what_was_read_and_says_offline(tmp_path, database):
     async with running_gateway(database, tmp_path, [configured(7, (AI, 1))]) as running:
         await running.poll_round(1.0)

@@ -11,6 +11,7 @@ import structlog
 
 from bms_iot.domain.health import ConnectionStatus, MonitoringStatus
 from bms_iot.domain.heartbeat import Heartbeat
+from bms_iot.domain.points import Device
 from bms_iot.domain.ports import Broker, Clock
 from bms_iot.errors import BrokerError
 from bms_iot.gateway import host
@@ -29,6 +30,8 @@ CHANGES_AT_MOST_EVERY_SECONDS = 1.0
 REKEYED_AT_ONCE = 200
 """About 60 kB, half of the broker's usual maximum packet."""
 DRIFTS_AT_ONCE = 200
+UNAVAILABLE_AT_ONCE = 500
+"""About 45 kB."""
 NOTHING_MORE: Mapping[str, object] = MappingProxyType({})
 
 
@@ -50,6 +53,9 @@ class Beat:
         self._broker, self._database, self._outbox, self._topics = broker, database, outbox, topics
         self._clock, self._state, self._every, self._data_directory = clock, state, every_seconds, data_directory
         self._statuses: tuple[object, ...] = ()
+        self._since: datetime | None = None
+        """Of the connection; None until it was announced."""
+        self._told_unavailable: frozenset[Device] = frozenset()
 
     async def run(self) -> None:
         """Beat until cancelled."""
@@ -60,18 +66,20 @@ class Beat:
                 try:
                     await self._broker.publish(self._topics.heartbeat, encode_heartbeat(heartbeat))
                     await self._announce_drift()
+                    await self._announce_availability()
                 except BrokerError as error:
                     log.debug("heartbeat_lost", reason=str(error))
             await self._pause()
 
     async def _pause(self) -> None:
         await self._clock.sleep(CHANGES_AT_MOST_EVERY_SECONDS)
+        rest = asyncio.create_task(self._clock.sleep(max(0.0, self._every - CHANGES_AT_MOST_EVERY_SECONDS)))
+        changed = asyncio.create_task(self._state.changed.wait())
         try:
-            async with asyncio.timeout(max(0.0, self._every - CHANGES_AT_MOST_EVERY_SECONDS)):
-                await self._state.changed.wait()
-        except TimeoutError:
-            return
+            await asyncio.wait((rest, changed), return_when=asyncio.FIRST_COMPLETED)
         finally:
+            rest.cancel()
+            changed.cancel()
             self._state.changed.clear()
 
     async def announce_online(self) -> None:
@@ -85,9 +93,26 @@ class Beat:
                 payload = self._online({"rekeyed": [entry.detail for entry in rekeyed]})
                 await self._broker.publish(self._topics.status_update, payload)
                 await self._database.write(mark_announced, rekeyed, self._clock.now())
-            await self._broker.publish(self._topics.status_update, self._online(), retain=True)
+            self._since = self._clock.now()
+            await self._tell_online()
         except BrokerError as error:
             log.warning("online_not_announced", reason=str(error))
+
+    async def _announce_availability(self) -> None:
+        """Say again, retained, which controllers do not answer, when that changed. Raises BrokerError."""
+        if self._since is not None and self._state.silent_devices != self._told_unavailable:
+            await self._tell_online()
+
+    async def _tell_online(self) -> None:
+        silent = frozenset(self._state.silent_devices)
+        listed = sorted(silent, key=lambda device: (device.instance, device.controller_id))[:UNAVAILABLE_AT_ONCE]
+        details = {
+            "unavailable_controllers": [
+                {"controller_id": device.controller_id, "controller_device_id": str(device.instance)} for device in listed
+            ]
+        }
+        await self._broker.publish(self._topics.status_update, self._online(details), retain=True)
+        self._told_unavailable = silent
 
     async def _announce_drift(self) -> None:
         """Publish what waits of differences between the network and what is known, not retained. Raises BrokerError."""
@@ -118,7 +143,7 @@ class Beat:
         state = self._state
         return encode_status(
             state="online",
-            since=self._clock.now(),
+            since=self._since or self._clock.now(),
             iot_device_id=state.deployment.device_id,
             boot=state.boot,
             version=state.version,
@@ -144,7 +169,7 @@ class Beat:
             bacnet_points_monitored=state.points_monitored if state.is_monitoring else 0,
             backlog=self._outbox.readings,
             oldest_unsent_seconds=_age(oldest, now),
-            poll_lag_seconds=round(state.poll_lag_seconds, 3),
+            poll_lag_seconds=round(state.take_poll_lag(self._clock.monotonic()), 3),
             clock_synced=is_synchronized(),
             **dataclasses.asdict(host.measure(self._data_directory)),
         )

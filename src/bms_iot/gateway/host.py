@@ -35,7 +35,7 @@ def measure(data_directory: Path) -> HostMeasurements:
         memory_usage_percent=psutil.virtual_memory().percent,
         disk_usage_percent=psutil.disk_usage(str(data_directory)).percent,
         temperature_celsius=_temperature(),
-        uptime_seconds=int(time.time() - psutil.boot_time()),
+        uptime_seconds=int(time.clock_gettime(time.CLOCK_BOOTTIME)),
         load_average=round(os.getloadavg()[0], 2),
     )
 

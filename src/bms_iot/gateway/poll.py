@@ -151,7 +151,7 @@ class Poll:
     async def _poll_device(self, polled: PolledDevice) -> None:
         failures = polled.agenda.failures
         if not failures:
-            self._state.poll_lag_seconds = max(0.0, self._clock.monotonic() - polled.agenda.due)
+            self._state.poll_began(polled.device, due=polled.agenda.due)
         try:
             if failures or not polled.is_proven or schedule.classes_due(polled.agenda, self._clock.monotonic()).optional:
                 await self._prove(polled, tries=1 if failures else None)
@@ -164,6 +164,7 @@ class Poll:
         else:
             self._heard(polled.device, failures)
         finally:
+            self._state.poll_ended(polled.device, now=self._clock.monotonic())
             self._busy.discard(polled.device)
             self._reschedule(polled)
 

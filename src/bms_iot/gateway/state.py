@@ -33,7 +33,10 @@ class GatewayState:
     """Which messages were dated before the clock was trusted."""
     devices_monitored: int = 0
     points_monitored: int = 0
-    poll_lag_seconds: float = 0.0
+    polls_under_way: dict[Device, float] = field(default_factory=dict)
+    """When each was due, in seconds of the monotonic clock."""
+    longest_poll_lag: float = 0.0
+    """Since it was last taken."""
     silent_devices: set[Device] = field(default_factory=set)
     """Those that did not answer when last asked."""
     heard_devices: set[Device] = field(default_factory=set)
@@ -73,6 +76,18 @@ class GatewayState:
         if self.delivery_fault is not None:
             self.delivery_fault = None
             self.changed.set()
+
+    def poll_began(self, device: Device, *, due: float) -> None:
+        self.polls_under_way[device] = due
+
+    def poll_ended(self, device: Device, *, now: float) -> None:
+        if (due := self.polls_under_way.pop(device, None)) is not None:
+            self.longest_poll_lag = max(self.longest_poll_lag, now - due)
+
+    def take_poll_lag(self, now: float) -> float:
+        """The longest time, since this was last asked, from when a poll was due until its readings were kept, or until now."""
+        longest, self.longest_poll_lag = self.longest_poll_lag, 0.0
+        return max([longest, *(now - due for due in self.polls_under_way.values())])
 
     def device_answered(self, device: Device) -> None:
         self.silent_devices.discard(device)
