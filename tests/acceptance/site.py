@@ -6,10 +6,11 @@ import os
 import shutil
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from tests.integration.mqtt_servers import Mosquitto
 
 BASE = "iot/global/org_test/site/gateway"
 PATIENCE = 30.0
+NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass
@@ -110,11 +112,23 @@ class Site:
 
     async def send(self, name: str, body: dict[str, Any], *options: str) -> None:
         """Publish a command as a cloud would."""
+        await self._publish(name, *options, "-m", json.dumps(body))
+
+    async def publish(self, name: str, payload: Path, *options: str) -> None:
+        """Publish what a file holds as a command."""
+        await self._publish(name, *options, "-f", str(payload))
+
+    async def _publish(self, name: str, *options: str) -> None:
         process = await asyncio.create_subprocess_exec(
-            "mosquitto_pub", "-h", "127.0.0.1", "-p", str(self.broker.port), "-q", "1", *options,
-            "-t", f"{BASE}/command/{name}/request", "-m", json.dumps(body),
+            "mosquitto_pub", "-h", "127.0.0.1", "-p", str(self.broker.port), "-q", "1", *_credentials(self.settings),
+            "-t", f"{BASE}/command/{name}/request", *options,
         )  # fmt: skip
         assert await asyncio.wait_for(process.wait(), PATIENCE) == 0
+
+    def query(self, statement: str) -> list[Any]:
+        """What the database holds, read past the gateway."""
+        with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as connection:
+            return connection.execute(statement).fetchall()
 
     async def until(self, holds: Callable[[], bool], seconds: float = PATIENCE) -> None:
         """Wait for something to become true; the gateway's log is the failure's text."""
@@ -139,10 +153,7 @@ class Site:
 
     def waiting(self) -> list[tuple[int, int]]:
         """(boot, seq) of what waits in the outbox, read past the gateway."""
-        with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as connection:
-            return connection.execute(
-                "SELECT boot, seq FROM outbox EXCEPT SELECT boot, seq FROM deliveries ORDER BY boot, seq"
-            ).fetchall()
+        return self.query("SELECT boot, seq FROM outbox EXCEPT SELECT boot, seq FROM deliveries ORDER BY boot, seq")
 
 
 @asynccontextmanager
@@ -154,7 +165,7 @@ async def open_site(directory: Path, *, test_mode: bool = False, settings: dict[
     async with (
         SimulatedBuilding(port=0, test_mode=test_mode, log_path=answers) as building,
         Mosquitto(directory) as broker,
-        _consumer(directory, broker.port) as consumer,
+        open_consumer(directory, broker.port) as consumer,
     ):
         site = Site(directory, building, broker, consumer, settings or {})
         for arguments in (("db", "upgrade"), ("bacnet", "discover", "--save", "--wait", "1")):
@@ -169,9 +180,11 @@ async def open_site(directory: Path, *, test_mode: bool = False, settings: dict[
 
 
 @asynccontextmanager
-async def _consumer(directory: Path, port: int) -> AsyncIterator[Consumer]:
+async def open_consumer(directory: Path, port: int, settings: Mapping[str, str] = NO_SETTINGS) -> AsyncIterator[Consumer]:
+    """Hears everything below `iot/global`; with the gateway's user and password where it has them."""
     file = directory / "consumer.tsv"
     arguments: Sequence[str] = ("-h", "127.0.0.1", "-p", str(port), "-q", "1", "-i", "consumer", "-c", "-t", "iot/global/#")
+    arguments = (*arguments, *_credentials(settings))
     with file.open("wb") as out:
         process = await asyncio.create_subprocess_exec("mosquitto_sub", *arguments, "-F", "%t\t%r\t%p", stdout=out)
     try:
@@ -179,3 +192,9 @@ async def _consumer(directory: Path, port: int) -> AsyncIterator[Consumer]:
     finally:
         process.terminate()
         await process.wait()
+
+
+def _credentials(settings: Mapping[str, str]) -> tuple[str, ...]:
+    if "BMS_MQTT__USERNAME" not in settings:
+        return ()
+    return ("-u", settings["BMS_MQTT__USERNAME"], "-P", settings["BMS_MQTT__PASSWORD"])
