@@ -3,17 +3,28 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 from bms_iot.bacnet import BacnetNetwork
 from bms_iot.bacnet.text import number_text
 from bms_iot.domain.points import Device, ObjectIdentifier, Point
 from bms_iot.domain.readings import Quality, Reading
 from bms_iot.errors import BacnetError, DeviceRefused, DeviceUnreachable, MalformedReply
-from bms_iot.simulator import SimulatedBuilding, SimulatedDevice, SimulatedObject
+from bms_iot.simulator import Encoding, SimulatedDevice, SimulatedObject
 from tests.integration.bacnet_responder import SystemClock, free_port
 
 TIMEOUT = 0.15
 TRIES = 3
+
+
+class Simulated(Protocol):
+    """Devices in test mode, and how their values are made."""
+
+    @property
+    def devices(self) -> tuple[SimulatedDevice, ...]: ...
+
+    @property
+    def encoding(self) -> Encoding: ...
 
 
 @asynccontextmanager
@@ -44,7 +55,7 @@ def points_of(device: SimulatedDevice, *, first_id: int = 0) -> list[Point]:
     ]
 
 
-def right_text(building: SimulatedBuilding, k: int, place: int, described: SimulatedObject, ticks: Sequence[int]) -> set[str]:
+def right_text(building: Simulated, k: int, place: int, described: SimulatedObject, ticks: Sequence[int]) -> set[str]:
     """The texts that the object at `place` of device `k` (from 1) had at `ticks`."""
     encoding, position = building.encoding, place + 1
     if described.type.is_analog:
@@ -124,7 +135,7 @@ EXPECTED: Mapping[str, Expected] = {
 
 
 def check(
-    building: SimulatedBuilding, k: int, outcome: Sequence[Reading] | BaseException, ticks: Sequence[int], expected: Expected
+    building: Simulated, k: int, outcome: Sequence[Reading] | BaseException, ticks: Sequence[int], expected: Expected
 ) -> None:
     """Raises AssertionError unless the outcome of reading every point of device `k` (from 1) is the right one."""
     device = building.devices[k - 1]

@@ -1,6 +1,7 @@
 """Who-Is and I-Am (ASHRAE 135 clause 16.10)."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from bms_iot.bacnet.codec import DecodeError, Enumerated, ObjectId, decode_all, encode_context, encode_unsigned
 
@@ -33,8 +34,12 @@ def encode_who_is(low: int | None = None, high: int | None = None) -> bytes:
     return bytes((0x10, WHO_IS)) + limits
 
 
+@lru_cache(maxsize=1024)
 def decode_i_am(parameters: bytes) -> IAm:
-    """The parameters of an I-Am. Raises DecodeError when they are not the four it has."""
+    """The parameters of an I-Am. Raises DecodeError when they are not the four it has.
+
+    They are remembered: several listen to each, and a storm repeats itself.
+    """
     match decode_all(parameters)[:4]:
         case (ObjectId(type=8, instance=instance), int(max_apdu), Enumerated() as segmentation, int(vendor_id)):
             return IAm(instance=instance, max_apdu=max_apdu, segmentation=int(segmentation), vendor_id=vendor_id)

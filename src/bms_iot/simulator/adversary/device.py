@@ -32,6 +32,7 @@ PIECE = 200
 NO_SEGMENTATION = 3
 ABORT_BUFFER_OVERFLOW, ABORT_SEGMENTATION, REJECT_TAG, REJECT_UNRECOGNIZED = 1, 4, 4, 9
 WINDOW = 16
+I_AM_START = b"\x10\x00\xc4"
 
 
 class AdversarialDevice:
@@ -165,6 +166,8 @@ class AdversarialDevice:
 
     def receive(self, datagram: bytes, client: Address) -> None:
         """A datagram for this device, unicast or broadcast."""
+        if I_AM_START in datagram[:16]:  # of others, perhaps very many
+            return
         try:
             asked_for = requests.who_is(datagram)
             if asked_for is not None:

@@ -133,13 +133,17 @@ class Objects:
         self.kept = kept
         self.device = device
         self.listed: list[Identifier] = [device, *kept]
+        self._list: list[bytes] = []
         self.more: Callable[[Identifier], HeldObject | None] = lambda identifier: None
 
     def find(self, identifier: Identifier) -> HeldObject | None:
         return self.kept.get(identifier) or self.more(identifier)
 
     def list_octets(self) -> list[bytes]:
-        return [octets.object_identifier(*identifier) for identifier in self.listed]
+        """The object list, an entry each."""
+        if len(self._list) != len(self.listed):
+            self._list = [octets.object_identifier(*identifier) for identifier in self.listed]
+        return self._list
 
 
 def device_properties(*, instance: int, name: str, description: str, max_apdu: int, segmentation: int) -> dict[int, Held]:

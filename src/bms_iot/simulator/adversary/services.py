@@ -109,6 +109,7 @@ class ManyObjects(Manner):
             return object_of(identifier, point.name, point)
 
         objects.more = more
+        objects.list_octets()  # long to make, so not while others wait
 
 
 class NoSubscriptions(Manner):
