@@ -149,6 +149,11 @@ async def _compose(
         newest_seq=lambda: outbox.newest()[1],
     )  # fmt: skip
     date.open()
+    publish = Publish(
+        broker=broker, outbox=outbox, image=image, topics=topics, clock=clock, state=state,
+        drain_readings_per_second=settings.outbox.drain_readings_per_second,
+        max_payload_bytes=settings.mqtt.max_payload_bytes,
+    )  # fmt: skip
     async with broker:
         yield Gateway(
             poll=poll,
@@ -164,14 +169,10 @@ async def _compose(
             ),
             store=store,
             record=record,
-            publish=Publish(
-                broker=broker, outbox=outbox, image=image, topics=topics, clock=clock, state=state,
-                drain_readings_per_second=settings.outbox.drain_readings_per_second,
-                max_payload_bytes=settings.mqtt.max_payload_bytes,
-            ),
+            publish=publish,
             execute=compose_execute(
                 settings.writes, broker=broker, topics=topics, database=database, network=readers, image=image, monitor=monitor,
-                configure=configure, outbox=outbox, clock=clock, state=state,
+                configure=configure, publish=publish, clock=clock, state=state,
             ),
             beat=beat,
             prune=Prune(database=database, outbox=outbox, record=record, clock=clock),

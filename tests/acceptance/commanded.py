@@ -30,17 +30,17 @@ class Watched(Manner):
         self.writes: list[tuple[bytes, int | None]] = []
         """Octets of the value and priority, of every WriteProperty that arrived."""
         self.strike: Callable[[str], bool] | None = None
-        """Called with `look` or `write`; true drops the request."""
+        """Called with `look`, `write` or `other`; true drops the request."""
 
     def refuse(self, request: Request, asked: Sequence[Asked]) -> bytes | None:
-        word = ""
+        word = "other"
         if request.service == requests.WRITE_PROPERTY:
             written = requests.write_property(request.body)
             self.writes.append((written.octets, written.priority))
             word = "write"
         elif any(each.property == PRIORITY_ARRAY for each in asked):
             word = "look"
-        return b"" if word and self.strike is not None and self.strike(word) else None
+        return b"" if self.strike is not None and self.strike(word) else None
 
 
 @dataclass
@@ -88,12 +88,16 @@ class CommandedSite:
         await self.site.until(lambda: len(self.answers(command_id, name)) >= count)
         return self.answers(command_id, name)
 
-    async def settled(self, command_id: str) -> None:
+    async def start(self) -> None:
         """The gateway is there, and has read its points, which it does once in these tests."""
-        await self.command("start_monitoring", {"commandId": command_id})
-        await self.answer(command_id, "start_monitoring")
-        (boot,) = self.site.query("SELECT max(boot) FROM boots")[0]
+        online = self._online()
+        await self.site.start()
+        await self.site.until(lambda: self._online() > online)
+        ((boot,),) = self.site.query("SELECT max(boot) FROM boots")
         await self.site.until(lambda: any(message["boot"] == boot for message in self.site.consumer.on("bulk")))
+
+    def _online(self) -> int:
+        return sum(message["state"] == "online" for message in self.site.consumer.on("status/update"))
 
     def strike(self, blow: Blow) -> None:
         """Prepare it."""

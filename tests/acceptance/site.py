@@ -183,7 +183,21 @@ async def open_site(directory: Path, *, test_mode: bool = False, settings: dict[
 async def open_consumer(directory: Path, port: int, settings: Mapping[str, str] = NO_SETTINGS) -> AsyncIterator[Consumer]:
     """Hears everything below `iot/global`; with the gateway's user and password where it has them."""
     file = directory / "consumer.tsv"
-    arguments: Sequence[str] = ("-h", "127.0.0.1", "-p", str(port), "-q", "1", "-i", "consumer", "-c", "-t", "iot/global/#")
+    arguments: Sequence[str] = (
+        "-h",
+        "127.0.0.1",
+        "-p",
+        str(port),
+        "-q",
+        "1",
+        "-i",
+        "consumer",
+        "-c",
+        "-t",
+        "iot/global/#",
+        "-T",
+        f"{BASE}/command/+/request",
+    )
     arguments = (*arguments, *_credentials(settings))
     with file.open("wb") as out:
         process = await asyncio.create_subprocess_exec("mosquitto_sub", *arguments, "-F", "%t\t%r\t%p", stdout=out)

@@ -160,6 +160,10 @@ async def running_gateway(
             newest_seq=lambda: outbox.newest()[1],
         )  # fmt: skip
         date.open()
+        publish = Publish(
+            broker=broker, outbox=outbox, image=image, topics=topics, clock=clock, state=state, drain_readings_per_second=4000,
+            max_payload_bytes=131_072,
+        )  # fmt: skip
         gateway = Gateway(
             poll=poll,
             monitor=monitor,
@@ -171,13 +175,10 @@ async def running_gateway(
             ),
             store=store,
             record=record,
-            publish=Publish(
-                broker=broker, outbox=outbox, image=image, topics=topics, clock=clock, state=state, drain_readings_per_second=4000,
-                max_payload_bytes=131_072,
-            ),
+            publish=publish,
             execute=compose_execute(
                 writes or WritesSettings(), broker=broker, topics=topics, database=database, network=readers, image=image,
-                monitor=monitor, configure=configure, outbox=outbox, clock=clock, state=state,
+                monitor=monitor, configure=configure, publish=publish, clock=clock, state=state,
             ),
             beat=Beat(
                 broker=broker, database=database, outbox=outbox, topics=topics, clock=clock, state=state, every_seconds=30.0,

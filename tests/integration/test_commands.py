@@ -221,3 +221,20 @@ async def test_the_journal_forgets_what_is_old_or_too_much_but_never_what_is_not
     await database.write(fill)
     kept = [int(found) for (found,) in rows(tmp_path, "SELECT command_id FROM commands ORDER BY id")]
     assert kept == [3, *range(80, 100)]
+
+
+async def test_resend_publishes_what_is_kept_again_and_names_what_is_not_there(tmp_path, database):
+    async with running_gateway(database, tmp_path, DEVICES) as running:
+        await running.poll_round(20.0)
+        await answer(running, "stop_monitoring", {"commandId": "quiet"})
+        await running.until(lambda: running.outbox.messages == 0 and len(running.bulk()) >= 2)
+        first = running.bulk()
+        send(running, "resend", {"commandId": "s", "boot": 1, "first_seq": 1, "last_seq": len(first) + 5})
+        async with asyncio.timeout(10):
+            while not answers(running, "resend"):
+                await running.clock.advance(0.5)
+                await asyncio.sleep(0.01)
+        said = answers(running, "resend")[0]
+        assert running.bulk() == first * 2
+        assert (said["state"], said["messages"]) == ("done", len(first))
+        assert said["missing"] == [{"first_seq": len(first) + 1, "last_seq": len(first) + 5}]

@@ -8,6 +8,7 @@ from bms_iot.gateway.image import CurrentImage
 from bms_iot.gateway.lanes import Lanes
 from bms_iot.gateway.monitor import Monitor
 from bms_iot.gateway.obey import Obey
+from bms_iot.gateway.publish import Publish
 from bms_iot.gateway.recover import Recover
 from bms_iot.gateway.release import Release
 from bms_iot.gateway.state import GatewayState
@@ -15,7 +16,6 @@ from bms_iot.gateway.write import Write
 from bms_iot.mqtt.topics import Topics
 from bms_iot.sections import WritesSettings
 from bms_iot.storage.database import Database
-from bms_iot.storage.outbox import Outbox
 
 
 def compose_execute(
@@ -28,7 +28,7 @@ def compose_execute(
     image: CurrentImage,
     monitor: Monitor,
     configure: Configure,
-    outbox: Outbox,
+    publish: Publish,
     clock: Clock,
     state: GatewayState,
 ) -> Execute:
@@ -46,7 +46,16 @@ def compose_execute(
         clock=clock,
         state=state,
         answer=Answer(broker=broker, topics=topics, database=database, clock=clock),
-        obey=Obey(database=database, monitor=monitor, configure=configure, write=write, outbox=outbox, lanes=lanes, clock=clock),
+        obey=Obey(
+            database=database,
+            monitor=monitor,
+            configure=configure,
+            write=write,
+            publish=publish,
+            broker=broker,
+            lanes=lanes,
+            clock=clock,
+        ),
         recover=Recover(network=network, image=image, lanes=lanes, clock=clock, state=state),
         release=release,
     )
