@@ -9,8 +9,8 @@ from multiprocessing.connection import Connection
 
 from benchmarks.record import publish, table
 from bms_iot.bacnet import BacnetNetwork
-from bms_iot.bacnet.codec import ObjectId, encode_context, encode_object_id
-from bms_iot.bacnet.encoding import encode_value
+from bms_iot.bacnet.values.codec import ObjectId, encode_context, encode_object_id
+from bms_iot.bacnet.values.encoding import encode_value
 from bms_iot.domain.points import Device, DeviceAddress, ObjectIdentifier, ObjectType, Point
 from bms_iot.domain.readings import Reading
 from bms_iot.domain.subscriptions import CovTerms

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bms_iot import __version__
 from bms_iot.bacnet import BacnetNetwork
-from bms_iot.bacnet.holders import holder_of
+from bms_iot.bacnet.network.holders import holder_of
 from bms_iot.database import gate, postgresql, target
 from bms_iot.domain.classes import PollingClass
 from bms_iot.domain.configuration import ConfiguredDevice, Deployment, Reader

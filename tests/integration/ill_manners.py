@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bms_iot.bacnet import BacnetNetwork
-from bms_iot.bacnet.text import number_text
+from bms_iot.bacnet.values.text import number_text
 from bms_iot.domain.points import Device, ObjectIdentifier, Point
 from bms_iot.domain.readings import Quality, Reading
 from bms_iot.errors import BacnetError, DeviceRefused, DeviceUnreachable, MalformedReply

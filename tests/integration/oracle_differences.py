@@ -18,7 +18,8 @@ from bacpypes3.pdu import PDU
 from bacpypes3.primitivedata import TagClass
 
 from bms_iot.bacnet.apdu import PropertyError
-from bms_iot.bacnet.codec import (
+from bms_iot.bacnet.services.reading import decode_read_property_multiple_ack
+from bms_iot.bacnet.values.codec import (
     BitString,
     Constructed,
     ContextValue,
@@ -30,7 +31,6 @@ from bms_iot.bacnet.codec import (
     Value,
     decode_all,
 )
-from bms_iot.bacnet.services.reading import decode_read_property_multiple_ack
 from bms_iot.domain.readings import OPTIONAL_PROPERTIES
 from tests.integration.bacnet_responder import Responder, analog, free_port
 from tests.odd_values import BROKEN, OPTIONALS, PRESENT_VALUES

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from bms_iot.bacnet.network import Station
+from bms_iot.bacnet.network.npdu import Station
 
 _hosts = itertools.count(1)
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from bms_iot.bacnet.client import Client
-from bms_iot.bacnet.codec import ObjectId
-from bms_iot.bacnet.network import Station
+from bms_iot.bacnet.network.npdu import Station
 from bms_iot.bacnet.services.reading import PropertyReference, encode_read_property
+from bms_iot.bacnet.transactions.client import Client
+from bms_iot.bacnet.values.codec import ObjectId
 from bms_iot.errors import DeviceUnreachable
 from tests.integration.bacnet_responder import Request, Responder, analog, frame, free_port, silent
 
@@ -50,8 +50,8 @@ async def test_a_write_does_not_wait_for_a_place_among_all_that_is_on_its_way() 
 
 async def test_retries_wait_longer_by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that what was lost together is not sent together again."""
-    monkeypatch.setattr("bms_iot.bacnet.sending.JITTER", 1.0)
-    monkeypatch.setattr("bms_iot.bacnet.sending.random.random", lambda: 1.0)
+    monkeypatch.setattr("bms_iot.bacnet.transactions.sending.JITTER", 1.0)
+    monkeypatch.setattr("bms_iot.bacnet.transactions.sending.random.random", lambda: 1.0)
     async with analogs(1) as device, Client(host="127.0.0.1", port=free_port(), timeout_seconds=0.1, tries=3) as ours:
         device.behaviour = silent
         started = asyncio.get_running_loop().time()

@@ -68,8 +68,8 @@ async def bbmd(answer: bytes | None = OK) -> AsyncIterator[Bbmd]:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bms_iot.bacnet.foreign.ANSWER_SECONDS", 0.2)
-    monkeypatch.setattr("bms_iot.bacnet.foreign.FIRST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr("bms_iot.bacnet.network.foreign.ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr("bms_iot.bacnet.network.foreign.FIRST_PAUSE_SECONDS", 0.05)
 
 
 def registered_with(there: Bbmd, *, ttl: int = 300) -> BacnetNetwork:

@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from bms_iot.bacnet import BacnetNetwork
-from bms_iot.bacnet.text import number_text
+from bms_iot.bacnet.values.text import number_text
 from bms_iot.domain.readings import Quality, Reading
 from bms_iot.errors import BacnetError
 from tests.chances import at_level, seeded

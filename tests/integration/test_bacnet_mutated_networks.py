@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from bms_iot.bacnet.client import Client
-from bms_iot.bacnet.codec import ObjectId
-from bms_iot.bacnet.foreign import Bbmd
-from bms_iot.bacnet.network import Station, remote
+from bms_iot.bacnet.network.foreign import Bbmd
+from bms_iot.bacnet.network.npdu import Station, remote
 from bms_iot.bacnet.services.reading import PropertyReference, encode_read_property
+from bms_iot.bacnet.transactions.client import Client
+from bms_iot.bacnet.values.codec import ObjectId
 from bms_iot.errors import BacnetError
 
 DATAGRAMS = 6_000

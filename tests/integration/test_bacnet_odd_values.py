@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from bms_iot.bacnet import names
+from bms_iot.bacnet.values import names
 from bms_iot.domain.points import ObjectType
 from bms_iot.domain.readings import OPTIONAL_PROPERTIES, Quality, Reading
 from tests.integration.bacnet_responder import (

@@ -20,18 +20,7 @@ from bacpypes3.primitivedata import TagClass, TagList
 
 from bms_iot.bacnet import BacnetNetwork
 from bms_iot.bacnet.apdu import PropertyError
-from bms_iot.bacnet.client import Client
-from bms_iot.bacnet.codec import (
-    BitString,
-    Constructed,
-    ContextValue,
-    Date,
-    ObjectId,
-    Time,
-    Value,
-    decode_all,
-)
-from bms_iot.bacnet.network import Station
+from bms_iot.bacnet.network.npdu import Station
 from bms_iot.bacnet.services.reading import (
     PropertyReference,
     PropertyResult,
@@ -40,6 +29,17 @@ from bms_iot.bacnet.services.reading import (
     decode_read_property_multiple_ack,
     encode_read_property,
     encode_read_property_multiple,
+)
+from bms_iot.bacnet.transactions.client import Client
+from bms_iot.bacnet.values.codec import (
+    BitString,
+    Constructed,
+    ContextValue,
+    Date,
+    ObjectId,
+    Time,
+    Value,
+    decode_all,
 )
 from bms_iot.domain.points import Device, DeviceAddress, Point
 from bms_iot.errors import DeviceRefused

@@ -2,9 +2,20 @@
 
 import pytest
 
-from bms_iot.bacnet.codec import BitString, Constructed, ContextValue, Date, Double, Enumerated, ObjectId, RawValue, Time, Value
 from bms_iot.bacnet.identifiers import parse_object, parse_property
 from bms_iot.bacnet.shown import to_shown
+from bms_iot.bacnet.values.codec import (
+    BitString,
+    Constructed,
+    ContextValue,
+    Date,
+    Double,
+    Enumerated,
+    ObjectId,
+    RawValue,
+    Time,
+    Value,
+)
 from bms_iot.domain.identifiers import AnyValue
 from bms_iot.domain.points import Device
 from bms_iot.domain.readings import ReadingError

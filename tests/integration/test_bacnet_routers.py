@@ -245,8 +245,8 @@ async def test_a_busy_router_is_waited_for_until_it_says_that_it_is_available() 
 
 
 async def test_a_router_that_is_busy_for_ever_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bms_iot.bacnet.sending.BUSY_SECONDS", 0.2)
-    monkeypatch.setattr("bms_iot.bacnet.routers.BUSY_SECONDS", 0.2)
+    monkeypatch.setattr("bms_iot.bacnet.transactions.sending.BUSY_SECONDS", 0.2)
+    monkeypatch.setattr("bms_iot.bacnet.network.routers.BUSY_SECONDS", 0.2)
     async with site(timeout_seconds=0.1) as here:
         await here.values("2001:01")
         here.router.is_busy = True
@@ -255,7 +255,7 @@ async def test_a_router_that_is_busy_for_ever_is_given_up(monkeypatch: pytest.Mo
 
 
 async def test_another_router_takes_over_when_the_first_falls_silent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bms_iot.bacnet.routers.ASK_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr("bms_iot.bacnet.network.routers.ASK_AGAIN_SECONDS", 0.0)
     async with site() as here:
         await here.values("2001:01")
         here.router.is_silent = True

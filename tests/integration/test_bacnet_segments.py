@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from bms_iot.bacnet import segments
 from bms_iot.bacnet.apdu import Abort, ComplexAck
-from bms_iot.bacnet.client import Client
-from bms_iot.bacnet.codec import ObjectId
 from bms_iot.bacnet.services.reading import PropertyReference, encode_read_property
+from bms_iot.bacnet.transactions import segments
+from bms_iot.bacnet.transactions.client import Client
+from bms_iot.bacnet.values.codec import ObjectId
 from bms_iot.errors import DeviceRefused, DeviceUnreachable, MalformedReply
 from tests.integration.bacnet_responder import free_port
 from tests.integration.segmenting_device import SegmentingDevice, Wire, unspoilt
@@ -165,7 +165,7 @@ async def test_a_stalled_device_is_asked_for_the_next_segment() -> None:
 
 
 async def test_a_device_that_trickles_is_given_up_when_the_whole_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bms_iot.bacnet.receiving.MAX_SECONDS", 0.3)
+    monkeypatch.setattr("bms_iot.bacnet.transactions.receiving.MAX_SECONDS", 0.3)
 
     def one_at_a_time(number: int, before: int, apdu: bytes) -> Sequence[bytes]:
         return [apdu] if before else []

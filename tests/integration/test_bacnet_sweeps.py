@@ -6,12 +6,12 @@ import random
 
 import pytest
 
-from bms_iot.bacnet.client import Client
-from bms_iot.bacnet.convert import references_of, to_reading
 from bms_iot.bacnet.edge import BacnetNetwork
-from bms_iot.bacnet.network import Station
-from bms_iot.bacnet.poller import read_properties
-from bms_iot.bacnet.profile import Profile
+from bms_iot.bacnet.network.npdu import Station
+from bms_iot.bacnet.polling.convert import references_of, to_reading
+from bms_iot.bacnet.polling.poller import read_properties
+from bms_iot.bacnet.polling.profile import Profile
+from bms_iot.bacnet.transactions.client import Client
 from bms_iot.domain.readings import Sweep
 from bms_iot.errors import DeviceUnreachable
 from tests.integration.bacnet_responder import (

@@ -2,8 +2,8 @@
 
 import pytest
 
-from bms_iot.bacnet.addresses import address_of, station_of
-from bms_iot.bacnet.network import Station, remote
+from bms_iot.bacnet.network.addresses import address_of, station_of
+from bms_iot.bacnet.network.npdu import Station, remote
 from bms_iot.domain.points import DeviceAddress
 from bms_iot.errors import DeviceUnreachable
 

@@ -21,7 +21,6 @@ from bms_iot.bacnet.apdu import (
     invoke_id_of,
     parse_apdu,
 )
-from bms_iot.bacnet.codec import Constructed, ContextValue, DecodeError, Enumerated, ObjectId, RawValue
 from bms_iot.bacnet.services.reading import (
     PropertyReference,
     PropertyResult,
@@ -32,6 +31,7 @@ from bms_iot.bacnet.services.reading import (
     encode_read_property_multiple,
 )
 from bms_iot.bacnet.services.who_is import IAm, decode_i_am, encode_who_is
+from bms_iot.bacnet.values.codec import Constructed, ContextValue, DecodeError, Enumerated, ObjectId, RawValue
 
 
 def float32(octets: str) -> float:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bms_iot.bacnet.codec import (
+from bms_iot.bacnet.values.codec import (
     CLOSING,
     MAX_DEPTH,
     OPENING,

@@ -9,7 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bms_iot.bacnet.codec import (
+from bms_iot.bacnet.polling.convert import INVALID_DATA_TYPE, NOT_INITIALIZED, present_value, references_of, to_reading
+from bms_iot.bacnet.polling.optional import OPTIONAL_NUMBERS, NoValue, optional_value
+from bms_iot.bacnet.polling.poller import Outcome
+from bms_iot.bacnet.services.reading import PropertyReference, PropertyValues
+from bms_iot.bacnet.values.codec import (
     BitString,
     Constructed,
     ContextValue,
@@ -22,11 +26,7 @@ from bms_iot.bacnet.codec import (
     Value,
     decode_all,
 )
-from bms_iot.bacnet.convert import INVALID_DATA_TYPE, NOT_INITIALIZED, present_value, references_of, to_reading
-from bms_iot.bacnet.optional import OPTIONAL_NUMBERS, NoValue, optional_value
-from bms_iot.bacnet.poller import Outcome
-from bms_iot.bacnet.services.reading import PropertyReference, PropertyValues
-from bms_iot.bacnet.text import number_text
+from bms_iot.bacnet.values.text import number_text
 from bms_iot.domain.points import Device, DeviceAddress, ObjectIdentifier, ObjectType, Point
 from bms_iot.domain.readings import JSON_PROPERTIES, OPTIONAL_PROPERTIES, OptionalValue, Quality, ReadingError, StatusFlag
 

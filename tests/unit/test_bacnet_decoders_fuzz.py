@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bms_iot.bacnet.services
-from bms_iot.bacnet import codec, strings
 from bms_iot.bacnet.apdu import parse_apdu
-from bms_iot.bacnet.codec import DecodeError, decode_all, decode_value, skip_constructed
-from bms_iot.bacnet.network import parse_datagram
-from bms_iot.bacnet.text import plain_text
+from bms_iot.bacnet.network.npdu import parse_datagram
+from bms_iot.bacnet.values import codec, strings
+from bms_iot.bacnet.values.codec import DecodeError, decode_all, decode_value, skip_constructed
+from bms_iot.bacnet.values.text import plain_text
 from tests.chances import at_level, seeded
 from tests.mutations import Mutator
 from tests.odd_values import BROKEN, OPTIONALS, PRESENT_VALUES

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from bms_iot.bacnet import holders
+from bms_iot.bacnet.network import holders
 
 
 @pytest.fixture

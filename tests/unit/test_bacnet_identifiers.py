@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bms_iot.bacnet import names
 from bms_iot.bacnet.identifiers import object_text, parse_device, parse_object, parse_property, property_text
+from bms_iot.bacnet.values import names
 from bms_iot.domain.identifiers import MAX_INSTANCE, AnyObject, AnyProperty
 from bms_iot.domain.points import DeviceAddress
 from bms_iot.errors import InvalidInput

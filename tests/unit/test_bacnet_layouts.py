@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bms_iot.bacnet.codec import DecodeError, ObjectId, encode_tag
-from bms_iot.bacnet.convert import VALUE_PROPERTIES, state_of
-from bms_iot.bacnet.layouts import MAX_FORMS_OF_OBJECT, MAX_LAYOUTS, MAX_LAYOUTS_OF_SHAPE, Layout, Layouts, Shape
-from bms_iot.bacnet.meanings import Meanings, State
-from bms_iot.bacnet.plans import Chunk, States
-from bms_iot.bacnet.poller import outcome_of
+from bms_iot.bacnet.polling.convert import VALUE_PROPERTIES, state_of
+from bms_iot.bacnet.polling.layouts import MAX_FORMS_OF_OBJECT, MAX_LAYOUTS, MAX_LAYOUTS_OF_SHAPE, Layout, Layouts, Shape
+from bms_iot.bacnet.polling.meanings import Meanings, State
+from bms_iot.bacnet.polling.plans import Chunk, States
+from bms_iot.bacnet.polling.poller import outcome_of
 from bms_iot.bacnet.services.reading import decode_read_property_multiple_ack
-from bms_iot.bacnet.text import number_text, real_text
+from bms_iot.bacnet.values.codec import DecodeError, ObjectId, encode_tag
+from bms_iot.bacnet.values.text import number_text, real_text
 from bms_iot.domain.points import ObjectType
 
 NUMBERS = sorted(each.number for each in ObjectType)

@@ -2,14 +2,14 @@
 
 from random import Random
 
-from bms_iot.bacnet.codec import DecodeError, ObjectId
-from bms_iot.bacnet.convert import state_of
-from bms_iot.bacnet.layouts import Layouts
-from bms_iot.bacnet.meanings import Meanings
-from bms_iot.bacnet.plans import Chunk, Plan, prepare
-from bms_iot.bacnet.poller import outcome_of
-from bms_iot.bacnet.profile import Profile
+from bms_iot.bacnet.polling.convert import state_of
+from bms_iot.bacnet.polling.layouts import Layouts
+from bms_iot.bacnet.polling.meanings import Meanings
+from bms_iot.bacnet.polling.plans import Chunk, Plan, prepare
+from bms_iot.bacnet.polling.poller import outcome_of
+from bms_iot.bacnet.polling.profile import Profile
 from bms_iot.bacnet.services.reading import decode_read_property_multiple_ack
+from bms_iot.bacnet.values.codec import DecodeError, ObjectId
 from bms_iot.domain.points import Device, DeviceAddress, ObjectIdentifier, ObjectType, Point
 from tests.chances import at_level, seeded
 from tests.mutations import Mutator

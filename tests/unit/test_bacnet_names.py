@@ -8,7 +8,7 @@ from bacpypes3.apdu import AbortReason, RejectReason
 from bacpypes3.basetypes import EngineeringUnits, ErrorClass, ErrorCode, EventState, NotifyType, PropertyIdentifier, Reliability
 from bacpypes3.primitivedata import ObjectType
 
-from bms_iot.bacnet import names
+from bms_iot.bacnet.values import names
 from bms_iot.domain import points
 from bms_iot.domain.points import kebab_case
 

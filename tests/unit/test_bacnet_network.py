@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bms_iot.bacnet.codec import DecodeError
-from bms_iot.bacnet.network import (
+from bms_iot.bacnet.network.npdu import (
     BvlcResult,
     NetworkMessage,
     Packet,
@@ -18,6 +17,7 @@ from bms_iot.bacnet.network import (
     parse_datagram,
     remote,
 )
+from bms_iot.bacnet.values.codec import DecodeError
 
 APDU = bytes.fromhex("1008")
 HERE = Station("10.0.0.7", 47808)

@@ -5,12 +5,12 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bms_iot.bacnet.codec import ObjectId
-from bms_iot.bacnet.convert import references_of
-from bms_iot.bacnet.network import Station
-from bms_iot.bacnet.plans import MAX_PLANS_OF_STATION, Plans, prepare
-from bms_iot.bacnet.profile import REPLY_HEADER_OCTETS, Profile, estimate
+from bms_iot.bacnet.network.npdu import Station
+from bms_iot.bacnet.polling.convert import references_of
+from bms_iot.bacnet.polling.plans import MAX_PLANS_OF_STATION, Plans, prepare
+from bms_iot.bacnet.polling.profile import REPLY_HEADER_OCTETS, Profile, estimate
 from bms_iot.bacnet.services.reading import PropertyReference, encode_read_property_multiple
+from bms_iot.bacnet.values.codec import ObjectId
 from bms_iot.domain.points import Device, DeviceAddress, ObjectIdentifier, ObjectType, Point
 
 DEVICE = Device(address=DeviceAddress(host="127.0.0.2"), instance=1, controller_id="controller")

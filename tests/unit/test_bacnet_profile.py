@@ -1,10 +1,10 @@
 """How much a device is asked for at once, and what it is not asked for again."""
 
-from bms_iot.bacnet.codec import ObjectId
-from bms_iot.bacnet.network import Station
-from bms_iot.bacnet.profile import FIRST_PATIENCE, FORGET_SECONDS, MAX_PROFILES, MIN_BUDGET, Profile, Profiles, estimate
+from bms_iot.bacnet.network.npdu import Station
+from bms_iot.bacnet.polling.profile import FIRST_PATIENCE, FORGET_SECONDS, MAX_PROFILES, MIN_BUDGET, Profile, Profiles, estimate
 from bms_iot.bacnet.services.reading import PropertyReference
 from bms_iot.bacnet.services.who_is import IAm
+from bms_iot.bacnet.values.codec import ObjectId
 
 AI = ObjectId(0, 1)
 

@@ -2,10 +2,10 @@
 
 import itertools
 
-from bms_iot.bacnet import queues
-from bms_iot.bacnet.network import Station, remote
-from bms_iot.bacnet.queues import Queues
-from bms_iot.bacnet.transaction import Transaction
+from bms_iot.bacnet.network.npdu import Station, remote
+from bms_iot.bacnet.transactions import queues
+from bms_iot.bacnet.transactions.queues import Queues
+from bms_iot.bacnet.transactions.transaction import Transaction
 
 A, B, C = Station("10.0.0.1", 47808), Station("10.0.0.2", 47808), Station("10.0.0.3", 47808)
 

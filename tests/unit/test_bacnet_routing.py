@@ -3,10 +3,10 @@
 import pytest
 import structlog
 
-from bms_iot.bacnet import routers
 from bms_iot.bacnet.counters import Counters
-from bms_iot.bacnet.network import NetworkMessage, frame_who_is_router
-from bms_iot.bacnet.routers import Reachable, Rejected, Routers
+from bms_iot.bacnet.network import routers
+from bms_iot.bacnet.network.npdu import NetworkMessage, frame_who_is_router
+from bms_iot.bacnet.network.routers import Reachable, Rejected, Routers
 
 R1, R2 = ("10.0.0.1", 47808), ("10.0.0.2", 47808)
 

@@ -9,21 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bms_iot.bacnet.apdu import PropertyError
-from bms_iot.bacnet.codec import (
-    BitString,
-    Constructed,
-    ContextValue,
-    Date,
-    DecodeError,
-    Double,
-    Enumerated,
-    ObjectId,
-    RawValue,
-    Time,
-    Value,
-    decode_all,
-)
-from bms_iot.bacnet.encoding import encode_value
 from bms_iot.bacnet.services.cov import (
     Notification,
     decode_any_notification,
@@ -38,6 +23,21 @@ from bms_iot.bacnet.services.writing import (
     encode_write_property,
     encode_write_property_multiple,
 )
+from bms_iot.bacnet.values.codec import (
+    BitString,
+    Constructed,
+    ContextValue,
+    Date,
+    DecodeError,
+    Double,
+    Enumerated,
+    ObjectId,
+    RawValue,
+    Time,
+    Value,
+    decode_all,
+)
+from bms_iot.bacnet.values.encoding import encode_value
 
 AV_1, AI_10 = ObjectId(2, 1), ObjectId(0, 10)
 PRESENT_VALUE, STATUS_FLAGS, PRIORITY_ARRAY = 85, 111, 87

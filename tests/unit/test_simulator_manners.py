@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from bms_iot.bacnet.codec import decode_all
+from bms_iot.bacnet.values.codec import decode_all
 from bms_iot.simulator.adversary import octets, reading, requests, writing
 from bms_iot.simulator.adversary.catalogue import Manners, explained, parse_manners
 from bms_iot.simulator.adversary.objects import Objects, object_of

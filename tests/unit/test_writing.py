@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bms_iot.bacnet.text import number_text
+from bms_iot.bacnet.values.text import number_text
 from bms_iot.domain.points import ObjectType
 from bms_iot.domain.writing import WrittenValue, checked_priority, is_same, written_value
 from bms_iot.errors import InvalidInput

@@ -1,8 +1,9 @@
 """Our own BACnet/IP client (ASHRAE 135, annex J), pure Python, behind the port `domain.ports.ControllerNetwork`.
 
-Layers, each usable alone: `codec` (tags ⇄ values) · `apdu` (PDUs) · `services` (their parameters) · `network` (BVLC, NPDU, the UDP
-port) · `client` (requests and answers) · `poller` (batches, and what a device can take) · `discovery` (who is there, what they
-have) · `write` · `cov` · `convert` (values ⇒ readings). Their types do not leave this package.
+Layers, each usable alone, each knowing only those after it: `edge` (domain values in and out) · `discovery`, `identity`, `shown`,
+`writing`, `cov` · `polling` (what a device can take, and many properties at once) · `transactions` (requests and answers) ·
+`identifiers` · `network` (UDP, BVLC, NPDU, routers) · `services` (parameters) · `apdu` (PDUs) · `values` (tags ⇄ values). Their types
+do not leave this package.
 """
 
 from bms_iot.bacnet.counters import Counters

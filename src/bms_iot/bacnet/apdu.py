@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from bms_iot.bacnet.codec import ContextValue, DecodeError, Value, decode_all, decode_until, encode_tag, encode_unsigned
+from bms_iot.bacnet.values.codec import ContextValue, DecodeError, Value, decode_all, decode_until, encode_tag, encode_unsigned
 
 MAX_APDU = 1476
 """The largest APDU of BACnet/IP, which is what we accept; its code in a request is 5 (clause 20.1.2.5)."""

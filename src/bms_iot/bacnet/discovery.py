@@ -7,16 +7,16 @@ from datetime import datetime
 
 import structlog
 
-from bms_iot.bacnet import names
-from bms_iot.bacnet.addresses import address_of, is_broadcast
 from bms_iot.bacnet.apdu import UnconfirmedRequest
-from bms_iot.bacnet.client import Client
-from bms_iot.bacnet.codec import DecodeError, ObjectId
-from bms_iot.bacnet.network import Station
-from bms_iot.bacnet.poller import Outcome, read_properties
-from bms_iot.bacnet.profile import OBJECT_LIST, OBJECT_NAME, Profile, Profiles
+from bms_iot.bacnet.network.addresses import address_of, is_broadcast
+from bms_iot.bacnet.network.npdu import Station
+from bms_iot.bacnet.polling.poller import Outcome, read_properties
+from bms_iot.bacnet.polling.profile import OBJECT_LIST, OBJECT_NAME, Profile, Profiles
 from bms_iot.bacnet.services.reading import PropertyReference, PropertyValues, decode_read_property_ack, encode_read_property
 from bms_iot.bacnet.services.who_is import DEVICE_OBJECT, I_AM, SEGMENTATION, WILDCARD_INSTANCE, IAm, decode_i_am, encode_who_is
+from bms_iot.bacnet.transactions.client import Client
+from bms_iot.bacnet.values import names
+from bms_iot.bacnet.values.codec import DecodeError, ObjectId
 from bms_iot.domain.points import ObjectIdentifier, ObjectType
 from bms_iot.domain.ports import FoundDevice, ObjectDescription, ObjectList
 from bms_iot.errors import DeviceRefused, DeviceUnreachable, MalformedReply

@@ -6,24 +6,24 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from bms_iot.bacnet.addresses import is_broadcast, station_of
-from bms_iot.bacnet.client import Client
-from bms_iot.bacnet.convert import references_of, to_reading
 from bms_iot.bacnet.counters import Counters
-from bms_iot.bacnet.cov import Following
+from bms_iot.bacnet.cov.notifications import Notifications
+from bms_iot.bacnet.cov.subscriptions import Following
 from bms_iot.bacnet.discovery import describe_objects, hear, introduce_heard, read_object_list, who_is
-from bms_iot.bacnet.foreign import parse_bbmd
 from bms_iot.bacnet.identity import identify, prove
-from bms_iot.bacnet.learned import take_over, to_learned
-from bms_iot.bacnet.network import Station
-from bms_iot.bacnet.notifications import Notifications
-from bms_iot.bacnet.plans import Plans
-from bms_iot.bacnet.poller import read_properties
-from bms_iot.bacnet.profile import Profile, Profiles
+from bms_iot.bacnet.network.addresses import is_broadcast, station_of
+from bms_iot.bacnet.network.foreign import parse_bbmd
+from bms_iot.bacnet.network.npdu import Station
+from bms_iot.bacnet.polling.convert import references_of, to_reading
+from bms_iot.bacnet.polling.learned import take_over, to_learned
+from bms_iot.bacnet.polling.plans import Plans
+from bms_iot.bacnet.polling.poller import read_properties
+from bms_iot.bacnet.polling.profile import Profile, Profiles
+from bms_iot.bacnet.polling.sweep import Sweeper
 from bms_iot.bacnet.services.who_is import WILDCARD_INSTANCE
 from bms_iot.bacnet.shown import read_any
-from bms_iot.bacnet.sweep import Sweeper
-from bms_iot.bacnet.write import write_points
+from bms_iot.bacnet.transactions.client import Client
+from bms_iot.bacnet.writing.write import write_points
 from bms_iot.domain.identifiers import AnyObject, AnyProperty, AnyValue
 from bms_iot.domain.points import DEFAULT_PORT, Device, DeviceAddress, ObjectIdentifier, Point
 from bms_iot.domain.ports import Clock, FoundDevice, ObjectDescription, ObjectList

@@ -14,8 +14,8 @@ import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 
-from bms_iot.bacnet import names
-from bms_iot.bacnet.addresses import EVERYBODY
+from bms_iot.bacnet.network.addresses import EVERYBODY
+from bms_iot.bacnet.values import names
 from bms_iot.domain.identifiers import MAX_INSTANCE, AnyObject, AnyProperty
 from bms_iot.domain.points import DEFAULT_PORT, DeviceAddress, kebab_case
 from bms_iot.errors import InvalidInput

@@ -1,11 +1,11 @@
 """Who answers at an address: the object-identifier of its Device object (ASHRAE 135 clause 12.11)."""
 
 from bms_iot.bacnet.apdu import ComplexAck, Error
-from bms_iot.bacnet.client import Client
-from bms_iot.bacnet.codec import DecodeError, ObjectId
-from bms_iot.bacnet.network import Station
+from bms_iot.bacnet.network.npdu import Station
 from bms_iot.bacnet.services.reading import PropertyReference, decode_read_property_ack, encode_read_property
 from bms_iot.bacnet.services.who_is import DEVICE_OBJECT, WILDCARD_INSTANCE
+from bms_iot.bacnet.transactions.client import Client
+from bms_iot.bacnet.values.codec import DecodeError, ObjectId
 from bms_iot.errors import DeviceUnreachable, MalformedReply, WrongDevice
 
 OBJECT_IDENTIFIER = 75

@@ -6,9 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 
-from bms_iot.bacnet import names
-from bms_iot.bacnet.client import Client
-from bms_iot.bacnet.codec import (
+from bms_iot.bacnet.identifiers import object_text
+from bms_iot.bacnet.network.npdu import Station
+from bms_iot.bacnet.polling.convert import status_flags_of
+from bms_iot.bacnet.polling.poller import TOO_LONG, Outcome, read_properties
+from bms_iot.bacnet.polling.profile import Profile
+from bms_iot.bacnet.services.reading import PropertyReference
+from bms_iot.bacnet.transactions.client import Client
+from bms_iot.bacnet.values import names
+from bms_iot.bacnet.values.codec import (
     BitString,
     Constructed,
     ContextValue,
@@ -18,13 +24,7 @@ from bms_iot.bacnet.codec import (
     RawValue,
     Value,
 )
-from bms_iot.bacnet.convert import status_flags_of
-from bms_iot.bacnet.identifiers import object_text
-from bms_iot.bacnet.network import Station
-from bms_iot.bacnet.poller import TOO_LONG, Outcome, read_properties
-from bms_iot.bacnet.profile import Profile
-from bms_iot.bacnet.services.reading import PropertyReference
-from bms_iot.bacnet.text import number_text, plain_text
+from bms_iot.bacnet.values.text import number_text, plain_text
 from bms_iot.domain.identifiers import AnyObject, AnyProperty, AnyValue
 from bms_iot.domain.points import ObjectType, kebab_case
 from bms_iot.domain.readings import ReadingError

@@ -102,7 +102,7 @@ def _wish(value: "WrittenValue", priority: int) -> str:
 
 
 def _shown(value: "WrittenValue") -> object:
-    from bms_iot.bacnet.text import number_text
+    from bms_iot.bacnet.values.text import number_text
 
     if isinstance(value, bool):
         return "active" if value else "inactive"

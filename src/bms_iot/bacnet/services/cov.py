@@ -4,7 +4,10 @@ import struct
 from typing import NamedTuple
 
 from bms_iot.bacnet.apdu import encode_confirmed
-from bms_iot.bacnet.codec import (
+from bms_iot.bacnet.services.fields import context_contents, number_of, object_id_of
+from bms_iot.bacnet.services.reading import PropertyReference, PropertyValues, decode_reference
+from bms_iot.bacnet.services.who_is import DEVICE_OBJECT
+from bms_iot.bacnet.values.codec import (
     CLOSING,
     OPENING,
     BitString,
@@ -17,9 +20,6 @@ from bms_iot.bacnet.codec import (
     encode_unsigned,
     read_tag,
 )
-from bms_iot.bacnet.services.fields import context_contents, number_of, object_id_of
-from bms_iot.bacnet.services.reading import PropertyReference, PropertyValues, decode_reference
-from bms_iot.bacnet.services.who_is import DEVICE_OBJECT
 
 CONFIRMED_COV_NOTIFICATION = 1
 UNCONFIRMED_COV_NOTIFICATION = 2

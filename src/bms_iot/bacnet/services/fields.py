@@ -1,6 +1,6 @@
 """Parts that the parameters of several services are made of. All raise DecodeError where a reply is not built as it should be."""
 
-from bms_iot.bacnet.codec import DecodeError, ObjectId, object_id, read_tag, unsigned
+from bms_iot.bacnet.values.codec import DecodeError, ObjectId, object_id, read_tag, unsigned
 
 
 def context_contents(octets: bytes, at: int, number: int) -> tuple[bytes, int]:

@@ -5,7 +5,8 @@ from itertools import groupby
 from typing import NamedTuple, TypeAlias
 
 from bms_iot.bacnet.apdu import PropertyError, encode_confirmed, property_error
-from bms_iot.bacnet.codec import (
+from bms_iot.bacnet.services.fields import context_contents, number_of, object_id_of
+from bms_iot.bacnet.values.codec import (
     CLOSING,
     OPENING,
     DecodeError,
@@ -18,7 +19,6 @@ from bms_iot.bacnet.codec import (
     encode_unsigned,
     read_tag,
 )
-from bms_iot.bacnet.services.fields import context_contents, number_of, object_id_of
 
 READ_PROPERTY = 12
 READ_PROPERTY_MULTIPLE = 14

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import lru_cache
 
-from bms_iot.bacnet.codec import DecodeError, Enumerated, ObjectId, decode_all, encode_context, encode_unsigned
+from bms_iot.bacnet.values.codec import DecodeError, Enumerated, ObjectId, decode_all, encode_context, encode_unsigned
 
 I_AM = 0
 WHO_IS = 8

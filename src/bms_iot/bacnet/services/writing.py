@@ -5,7 +5,9 @@ from itertools import groupby
 from typing import NamedTuple
 
 from bms_iot.bacnet.apdu import PropertyError, encode_confirmed, property_error
-from bms_iot.bacnet.codec import (
+from bms_iot.bacnet.services.fields import context_contents, object_id_of
+from bms_iot.bacnet.services.reading import PropertyReference, decode_reference, encode_property
+from bms_iot.bacnet.values.codec import (
     CLOSING,
     OPENING,
     DecodeError,
@@ -17,9 +19,7 @@ from bms_iot.bacnet.codec import (
     encode_unsigned,
     read_tag,
 )
-from bms_iot.bacnet.encoding import encode_value
-from bms_iot.bacnet.services.fields import context_contents, object_id_of
-from bms_iot.bacnet.services.reading import PropertyReference, decode_reference, encode_property
+from bms_iot.bacnet.values.encoding import encode_value
 
 WRITE_PROPERTY = 15
 WRITE_PROPERTY_MULTIPLE = 16

@@ -1,0 +1,1 @@
+"""Subscriptions to changes of value (ASHRAE 135 clause 13.1)."""

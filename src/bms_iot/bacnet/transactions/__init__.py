@@ -1,0 +1,1 @@
+"""Confirmed requests and their answers (ASHRAE 135 clause 5.4)."""
