@@ -227,6 +227,7 @@ async def test_resend_publishes_what_is_kept_again_and_names_what_is_not_there(t
     async with running_gateway(database, tmp_path, DEVICES) as running:
         await running.poll_round(20.0)
         await answer(running, "stop_monitoring", {"commandId": "quiet"})
+        await running.poll_round(2.0)
         await running.until(lambda: running.outbox.messages == 0 and len(running.bulk()) >= 2)
         first = running.bulk()
         send(running, "resend", {"commandId": "s", "boot": 1, "first_seq": 1, "last_seq": len(first) + 5})
