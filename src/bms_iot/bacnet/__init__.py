@@ -2,8 +2,8 @@
 
 Layers, each usable alone, each knowing only those after it: `edge` (domain values in and out) · `discovery`, `identity`, `shown`,
 `writing`, `cov` · `polling` (what a device can take, and many properties at once) · `transactions` (requests and answers) ·
-`identifiers` · `network` (UDP, BVLC, NPDU, routers) · `services` (parameters) · `apdu` (PDUs) · `values` (tags ⇄ values). Their types
-do not leave this package.
+`identifiers` · `network` (UDP, BVLC, NPDU, routers) · `services` (parameters) · `apdu` (PDUs) · `values` (tags ⇄ values). Their
+types do not leave this package.
 """
 
 from bms_iot.bacnet.counters import Counters
