@@ -310,8 +310,8 @@ class WritesSettings(Section):
     priority_floor: Annotated[int, Field(ge=1, le=LOWEST_PRIORITY)] = Field(
         PRIORITY_FLOOR, description="no smaller number, which would be a higher priority"
     )
-    default_priority: Annotated[int, Field(ge=1, le=LOWEST_PRIORITY)] = Field(
-        LOWEST_PRIORITY, description="of a command that names none"
+    default_priority: Annotated[int, Field(ge=1, le=LOWEST_PRIORITY)] | None = Field(
+        None, description="of a command that names none; 8, a person's override, or priority_floor where that is higher"
     )
     per_minute: Annotated[int, Field(ge=1, le=6000)] = Field(60, description="writes a minute; so many at once")
 
@@ -323,12 +323,13 @@ class WritesSettings(Section):
             points=tuple(map(PointPattern.parse, self.points)),
             ranges=tuple(map(ValueRange.parse, self.ranges)),
             priority_floor=self.priority_floor,
-            default_priority=self.default_priority,
+            default_priority=self.default_priority or max(PRIORITY_FLOOR, self.priority_floor),
         )
 
     @model_validator(mode="after")
     def _default_is_allowed(self) -> "WritesSettings":
-        if self.default_priority < self.priority_floor or self.default_priority == MINIMUM_TIMES_PRIORITY:
+        chosen = self.default_priority
+        if chosen is not None and (chosen < self.priority_floor or chosen == MINIMUM_TIMES_PRIORITY):
             raise ValueError("default_priority must be one that priority_floor allows, and not 6")
         return self
 

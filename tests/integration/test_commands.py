@@ -42,12 +42,12 @@ async def test_a_value_is_written_once_and_the_answer_says_what_came_of_it(tmp_p
     async with running_gateway(database, tmp_path, DEVICES, writes=ON) as running:
         body = set_value(tmp_path, controllerId="controller-7", pointInstanceId=1, commandType="set", stateText="half")
         said = await answer(running, "set_value_to_point", body)
-        assert (said["success"], said["state"], said["commandId"], said["priority"]) == (True, "done", "c", 16)
+        assert (said["success"], said["state"], said["commandId"], said["priority"]) == (True, "done", "c", 8)
         assert said["duration_ms"] >= 0
-        assert [(write.value, write.priority) for write in running.network.writes] == [(50.0, 16)]
+        assert [(write.value, write.priority) for write in running.network.writes] == [(50.0, 8)]
     ((state, source, boot, asked, answered),) = rows(tmp_path, "SELECT state, source, boot, request, answered_at FROM commands")
     assert (state, source, boot) == ("DONE", "mqtt", 1)
-    assert json.loads(asked)["write"] == {"value": 50.0, "priority": 16}
+    assert json.loads(asked)["write"] == {"value": 50.0, "priority": 8}
     assert answered is not None
 
 

@@ -28,6 +28,8 @@ class Heartbeat:
     poll_lag_seconds: float
     uptime_seconds: int
     clock_synced: bool | None
+    overdue_leases: int = 0
+    """Overrides that ought to be released by now and could not be."""
     cpu_usage_percent: float | None = None
     memory_usage_percent: float | None = None
     disk_usage_percent: float | None = None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from bms_iot.domain.classes import PointPattern
 from bms_iot.domain.commands import SetValue
 from bms_iot.domain.points import Point
-from bms_iot.domain.writing import LOWEST_PRIORITY, PointWrite, WrittenValue, checked_priority, is_input, written_value
+from bms_iot.domain.writing import PointWrite, WrittenValue, checked_priority, is_input, written_value
 from bms_iot.errors import CommandRejected, InvalidInput
 
 PRIORITY_FLOOR = 8
@@ -47,7 +47,7 @@ class WriteRules:
     ranges: Sequence[ValueRange] = ()
     priority_floor: int = PRIORITY_FLOOR
     """No smaller number, which would be a higher priority."""
-    default_priority: int = LOWEST_PRIORITY
+    default_priority: int = PRIORITY_FLOOR
 
     def write(self, command: SetValue, point: Point, name: str | None) -> PointWrite:
         """What is to be written to `point`, whose object-name is `name`. Raises CommandRejected."""

@@ -171,6 +171,7 @@ class Beat:
             oldest_unsent_seconds=_age(oldest, now),
             poll_lag_seconds=round(state.take_poll_lag(self._clock.monotonic()), 3),
             clock_synced=is_synchronized(),
+            overdue_leases=len(state.overdue_leases),
             **dataclasses.asdict(host.measure(self._data_directory)),
         )
 

@@ -39,6 +39,8 @@ log = structlog.get_logger()
 MAX_UNDER_WAY = 100
 REBOOT_PATIENCE_SECONDS = 10.0
 """How long a restart waits for what is under way, and for the broker to take the answer."""
+MAX_NAME = 64
+"""Bytes of a name that the journal keeps; no command has a longer one."""
 UNNAMED = "unnamed-"
 """Before the made id of a command that came without one."""
 
@@ -114,7 +116,7 @@ class Execute:
             self._broker.acknowledge(message)
             return
         request = self._read(name, message)
-        if request.command_id is None and request.command is None:
+        if request.command is None and (request.command_id is None or len(name) > MAX_NAME):
             await self._begin(tasks, self._refuse(request, message))
             return
         arrival = self._arrival(request)
@@ -173,7 +175,7 @@ class Execute:
         )
 
     async def _refuse(self, request: _Request, message: Message) -> None:
-        """Answer what has no id: nothing can be journalled, so the broker is told after the answer."""
+        """Answer what cannot be journalled; the broker is told after the answer."""
         assert request.refused is not None
         await self._answer.say(request.name, answer_body(request.refused))
         log.info("command_answered", command=request.name, state=request.refused.state.value, reason=request.refused.message)

@@ -13,7 +13,7 @@ from bms_iot.domain.ports import Clock, ControllerNetwork
 from bms_iot.domain.readings import typed_value
 from bms_iot.domain.write_rules import RateLimit, WriteRules
 from bms_iot.domain.writing import PointWrite, WriteOutcome, WriteState, is_output
-from bms_iot.errors import BacnetError, CommandRejected, DeviceUnreachable
+from bms_iot.errors import CommandRejected, DeviceUnreachable
 from bms_iot.gateway.look import Sight, has_slots, look
 from bms_iot.gateway.monitor import Monitor
 from bms_iot.gateway.release import Release
@@ -24,6 +24,9 @@ from bms_iot.storage.database import Database
 from bms_iot.storage.leases import Lease
 
 log = structlog.get_logger()
+
+WRITE_SECONDS = 120.0
+"""More than a write may take with everything that belongs to it."""
 
 Settle = Callable[[AsyncConnection], Awaitable[None]]
 
@@ -62,14 +65,16 @@ class Write:
         if lease is not None and not is_output(write.point.object.type) and not await has_slots(self._network, write.point):
             raise CommandRejected("leaseSeconds: the point shows no priority array, so that nothing could be released")
         self._rate.take(self._clock.monotonic())
+        if lease is not None:  # whatever goes wrong from here on, it is released
+            self._release.hold(lease, until=self._clock.monotonic() + lease.seconds + WRITE_SECONDS)
         before = await self._database.write(self._begin, entry, write, lease)
         try:
             (outcome,) = await self._network.write_points(write.point.device, [write])
         except DeviceUnreachable as error:
             result = _nothing_written(command, f"the device did not answer, nothing was written: {error}")
             return self._carried(result, write, lease, before, was_written=False)
-        except BacnetError as error:
-            log.warning("write_interrupted", command_id=command.command_id, reason=str(error))
+        except Exception:  # the write may have been sent, whatever went wrong
+            log.exception("write_interrupted", command_id=command.command_id)
             sight = await look(self._network, write)
             return self._carried(
                 decided(command.command_id, write, sight), write, lease, before, was_written=sight.is_there is not False
