@@ -130,7 +130,8 @@ async def _compose(
     store = Store(
         database=database, outbox=outbox, image=image, record=record, clock=clock, state=state,
         spare=Spare(rules=settings.polling.report_rules, clock=clock, state=state),
-        image_interval=settings.polling.image_interval_seconds, commit_seconds=settings.outbox.commit_seconds,
+        image_interval=settings.polling.image_interval_seconds,
+        commit_seconds=min(settings.outbox.commit_seconds, settings.polling.interval_seconds),
         max_payload_bytes=settings.mqtt.max_payload_bytes,
     )  # fmt: skip
     poll = Poll(network=readers, store=store, clock=clock, pace=_pace(settings), state=state)

@@ -229,7 +229,7 @@ class OutboxSettings(Section):
     max_age_days: Annotated[float, Field(gt=0, le=3650)] = Field(30.0, description="of what waits")
     replay_hours: Annotated[float, Field(ge=0, le=8760)] = Field(24.0, description="how long delivered messages can be sent again")
     commit_seconds: Annotated[float, Field(gt=0, le=60)] = Field(
-        5.0, description="on a busy site readings are gathered for up to that long, which spares the disk"
+        10.0, description="on a busy site readings are gathered for up to that long, or interval_seconds, which spares the disk"
     )
 
     @property

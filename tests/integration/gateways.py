@@ -134,7 +134,7 @@ async def running_gateway(
         record = Record(database=database, image=image, clock=clock, bounds=HistoryBounds())
         store = Store(
             database=database, outbox=outbox, image=image, record=record, spare=Spare(rules=report, clock=clock, state=state),
-            clock=clock, state=state, image_interval=60.0, commit_seconds=5.0, max_payload_bytes=131_072,
+            clock=clock, state=state, image_interval=60.0, commit_seconds=10.0, max_payload_bytes=131_072,
         )  # fmt: skip
         poll = Poll(
             network=readers,

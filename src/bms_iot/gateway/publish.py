@@ -27,7 +27,7 @@ BACKLOG_AT_ONCE = 10
 DOUBTED_AT_MOST = 1000
 """More refusals than that are about us, not about messages."""
 REFUSED_FIRST_SECONDS, REFUSED_MOST_SECONDS = 30.0, 300.0
-SETTLE_SECONDS = 5.0
+SETTLE_SECONDS = 11.0
 UNSPECIFIED, PACKET_TOO_LARGE = 0x80, 0x95
 """MQTT 5 reason codes (clause 3.4.2.1)."""
 _UNENCODABLE = (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError)
@@ -195,9 +195,9 @@ class Publish:
     async def _settle(self) -> None:
         """Write down what was acknowledged, where no new message does it on the way."""
         while True:
-            before = self._outbox.unsettled
+            before = self._outbox.newest()
             await self._clock.sleep(SETTLE_SECONDS)
-            if before is not None and self._outbox.unsettled == before:
+            if self._outbox.newest() == before:
                 await self._outbox.settle()
 
     async def _deliver(self, messages: Sequence[StoredMessage]) -> None:

@@ -27,8 +27,8 @@ AT_ONCE = 5_000
 """Readings that are worth a commit at any time."""
 HELD_AT_MOST = 20_000
 """Readings; who brings more waits."""
-READINGS_PER_MESSAGE = 120
-IMAGE_SECONDS_PER_ROW = 0.4
+READINGS_PER_MESSAGE = 200
+IMAGE_SECONDS_PER_ROW = 0.6
 """A row of `controller_points` costs about 700 octets of disk: a large site is written less often, to wear it less."""
 
 

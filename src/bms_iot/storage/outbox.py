@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import structlog
@@ -27,6 +27,10 @@ FRESH_READINGS: Final = 20_000
 EVICT_AT_ONCE: Final = 256
 PRUNE_ROUNDS: Final = 40
 """Bounds the time one pruning takes."""
+SETTLE_AFTER: Final = timedelta(seconds=30)
+"""What was acknowledged for so long is noted with the next message; each time it is, costs a page of the disk."""
+LOG_BYTES: Final = 5 << 20
+"""What SQLite writes beside the file before it carries it over."""
 KEPT_GAPS: Final = 1000
 CLOCK_WAS_SET: Final = datetime(2025, 1, 1, tzinfo=UTC)
 """What claims to be older than this software was written before the clock was set: its age is not known."""
@@ -36,12 +40,13 @@ _DEFAULT_BOUNDS: Final = Bounds()
 class Outbox:
     """The outbox of this boot and what earlier boots left. `messages` and `readings` count what waits.
 
-    What the broker acknowledged is noted in the database with the next message, or by `settle`: a crash between delivers it twice,
+    What the broker acknowledged is noted in the database with a later message, or by `settle`: a crash between delivers it twice,
     never not at all.
     """
 
     def __init__(self, database: Database, boot: int, bounds: Bounds = _DEFAULT_BOUNDS) -> None:
         self._database, self._boot, self._bounds = database, boot, bounds
+        self._max_bytes = max(bounds.max_bytes - LOG_BYTES, bounds.max_bytes // 2)
         self._seq = 0
         self._numbering = asyncio.Lock()
         self._acknowledged: dict[Key, datetime] = {}
@@ -81,7 +86,7 @@ class Outbox:
         async with self._numbering:
             kept = [self._message(self._seq + 1 + at, batch) for at, batch in enumerate(batches)]
             await self._make_room(kept, created_at)
-            await self._write([_row(message, created_at) for message in kept])
+            await self._write([_row(message, created_at) for message in kept], settles=self._is_settling_due(created_at))
             self._seq += len(kept)
             for message in kept:
                 self._count(message)
@@ -139,11 +144,6 @@ class Outbox:
     def is_acknowledged(self, key: Key) -> bool:
         """Whether the broker has it, which is not written down yet."""
         return key in self._acknowledged
-
-    @property
-    def unsettled(self) -> Key | None:
-        """The first that was acknowledged and is not written down yet."""
-        return next(iter(self._acknowledged), None)
 
     def newest(self) -> Key:
         """The key of the newest message of this boot, kept or already delivered."""
@@ -254,9 +254,12 @@ class Outbox:
         self._fresh.clear()
         self._fresh_readings = 0
 
-    async def _write(self, rows: Sequence[dict[str, object]]) -> None:
-        """One transaction: what was acknowledged, and these messages. `_numbering` is held."""
-        done = dict(self._acknowledged)
+    def _is_settling_due(self, now: datetime) -> bool:
+        return bool(self._acknowledged) and abs(now - next(iter(self._acknowledged.values()))) >= SETTLE_AFTER
+
+    async def _write(self, rows: Sequence[dict[str, object]], *, settles: bool = True) -> None:
+        """One transaction: what was acknowledged, if it `settles`, and these messages. `_numbering` is held."""
+        done = dict(self._acknowledged) if settles else {}
 
         async def write(connection: AsyncConnection) -> None:
             for moment in sorted(set(done.values())):
@@ -276,7 +279,7 @@ class Outbox:
                 return
 
     def _is_over(self, rows: int, size: int) -> bool:
-        return self.rows + rows > self._bounds.max_rows or self.disk_bytes + size > self._bounds.max_bytes
+        return self.rows + rows > self._bounds.max_rows or self.disk_bytes + size > self._max_bytes
 
     async def _evict_settled(self, before: datetime | None) -> int:
         """Forget the oldest that were delivered, or those of them `before` that moment; returns how many."""
@@ -295,7 +298,7 @@ class Outbox:
     async def _evict_waiting(self, rows: int, size: int, now: datetime) -> int:
         """Give up the oldest that wait, a hundredth more than must be so that the next message need not."""
         rows_too_many = self.rows + rows - self._bounds.max_rows + self._bounds.max_rows // 100
-        too_large = self.disk_bytes + size - self._bounds.max_bytes + self._bounds.max_bytes // 100
+        too_large = self.disk_bytes + size - self._max_bytes + self._max_bytes // 100
 
         def enough(heads: list[Head]) -> list[Head]:
             chosen: list[Head] = []
