@@ -106,3 +106,34 @@ def test_a_database_where_older_versions_kept_it_is_not_passed_over_in_silence(t
     assert f"BMS_DATABASE_URL=sqlite+aiosqlite:///{tmp_path}/bms_bacnet.db" in str(caught.value.hint)
     explicit = f"sqlite+aiosqlite:///{tmp_path}/bms_bacnet.db"
     assert database_url(environ(tmp_path, BMS_DATABASE_URL=explicit)) == (explicit, True)
+
+
+def test_what_may_be_written_is_read_from_the_settings(tmp_path):
+    values = {
+        "BMS_WRITES__ENABLED": "true",
+        "BMS_WRITES__POINTS": "1200/AO/*, */AV/*setpoint*",
+        "BMS_WRITES__RANGES": "18..26 */AV/*setpoint*, ..80 */AO",
+        "BMS_WRITES__PRIORITY_FLOOR": "10",
+    }
+    writes = load_settings(environ(tmp_path, **values)).writes
+    assert (writes.rules.is_enabled, writes.rules.priority_floor, writes.rules.default_priority) == (True, 10, 10)
+    assert [str(pattern) for pattern in writes.rules.points] == ["1200/AO/*", "*/AV/*setpoint*"]
+    assert [str(limits) for limits in writes.rules.ranges] == ["18..26 */AV/*setpoint*", "..80 */AO/*"]
+    assert load_settings(environ(tmp_path)).writes.rules.is_enabled is False
+    assert load_settings(environ(tmp_path)).writes.rules.default_priority == 8
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("BMS_WRITES__POINTS", "a/b/"),
+        ("BMS_WRITES__RANGES", "18-26 */AV"),
+        ("BMS_WRITES__PRIORITY_FLOOR", "0"),
+        ("BMS_WRITES__DEFAULT_PRIORITY", "7"),
+        ("BMS_WRITES__PER_MINUTE", "0"),
+        ("BMS_REBOOT__HOST_COMMAND", "'"),
+    ],
+)
+def test_a_wrong_rule_of_writing_is_named(tmp_path, name, value):
+    with pytest.raises(ConfigurationError, match=name):
+        load_settings(environ(tmp_path, **{name: value}))
