@@ -24,6 +24,7 @@ from bms_iot.simulator.front import BroadcastListener, Front, Hearer
 from bms_iot.simulator.ports import BROADCAST, free_port, take_port
 from bms_iot.simulator.server import DeviceServer, load_rusty_bacnet
 from bms_iot.simulator.specification import PointSpecification, Value
+from bms_iot.simulator.write_log import WriteLog
 
 FIRST_INSTANCE = 2001
 MAX_DEVICES = 2000
@@ -40,6 +41,7 @@ class SimulatedBuilding:
     `port`: None takes 47808 if it is free on every address, else a free one; 0 takes a free one; another number must be free.
     `test_mode`: present-values are those of `encoding` at tick `ticks`, instead of the model's; alarms are off.
     `log_path`: a line for each answered read is appended there (`AnswerLog`).
+    `write_log_path`: a line for each write is appended there (`WriteLog`).
     `seed`, `speed`: the same seed gives the same weather, rooms and noise; the model runs `speed` times as fast as the clock.
     `devices`, `points`: that many generic devices of so many objects instead of the building's eleven; 0 for none.
     `ill_mannered`: so many devices more, each with the manners that text names (`adversary.catalogue`), such as `slow=2` or `nan`.
@@ -60,6 +62,7 @@ class SimulatedBuilding:
         devices: int | None = None,
         points: int = 50,
         ill_mannered: Sequence[str] = (),
+        write_log_path: Path | None = None,
         fronts: bool | None = None,
         tick_seconds: float | None = 1.0,
     ) -> None:
@@ -77,11 +80,12 @@ class SimulatedBuilding:
         self._seed = seed
         self._wanted_port = port
         self.log_path = log_path
+        self._write_log_path = write_log_path
         self._speed = speed
         self._tick_seconds = tick_seconds
-        self._with_fronts = (devices is None or log_path is not None) if fronts is None else fronts
-        if log_path is not None and not self._with_fronts:
-            raise ValueError("a log of answers needs fronts")
+        self._with_fronts = (devices is None or log_path is not None or write_log_path is not None) if fronts is None else fronts
+        if (log_path is not None or write_log_path is not None) and not self._with_fronts:
+            raise ValueError("a log of answers or writes needs fronts")
         self.test_mode = test_mode
         self.broadcast = BROADCAST
         self.port = 0
@@ -100,17 +104,20 @@ class SimulatedBuilding:
         if self._well_mannered:
             load_rusty_bacnet()
         async with AsyncExitStack() as stack:
-            log = None
+            log, writes = None, None
             if self.log_path is not None:
                 log = _opened(self.log_path)
                 stack.callback(log.close)
+            if self._write_log_path is not None:
+                writes = WriteLog(self._write_log_path)
+                stack.callback(writes.close)
             hosts = [host_of(k) for k in range(1, len(self._specifications) + 1)]
             sockets = take_port(hosts, self._wanted_port)
             for public in sockets:
                 stack.callback(public.close)
             self.port = sockets[0].getsockname()[1]
             rude = self._ill_mannered(sockets[self._well_mannered :])
-            private_port = self._open_public(sockets[: self._well_mannered], stack, log)
+            private_port = self._open_public(sockets[: self._well_mannered], stack, log, writes)
             self._hear_broadcasts([*self._fronts.values(), *rude], stack)
             await self._start_servers(hosts, private_port, rude, stack)
             self.devices = tuple(
@@ -178,7 +185,9 @@ class SimulatedBuilding:
             raise ValueError(f"there is no device {instance}; there are {FIRST_INSTANCE} to {max(self._fronts)}")
         return self._fronts[instance]
 
-    def _open_public(self, sockets: Sequence[socket.socket], stack: AsyncExitStack, log: AnswerLog | None) -> int:
+    def _open_public(
+        self, sockets: Sequence[socket.socket], stack: AsyncExitStack, log: AnswerLog | None, writes: WriteLog | None
+    ) -> int:
         """Put a front behind each public socket; the answer is the devices' port, which is another one behind fronts."""
         hosts = [public.getsockname()[0] for public in sockets]
         if not self._with_fronts or not hosts:
@@ -189,7 +198,8 @@ class SimulatedBuilding:
         for n, (host, public) in enumerate(zip(hosts, sockets, strict=True)):
             instance, address = FIRST_INSTANCE + n, DeviceAddress(host=host, port=self.port)
             on_sent = None if log is None else partial(log.sent, device=instance, address=address)
-            front = Front(public=public, private=(host, private_port), on_sent=on_sent)
+            on_heard = None if writes is None else partial(writes.heard, device=instance)
+            front = Front(public=public, private=(host, private_port), on_sent=on_sent, on_heard=on_heard)
             stack.callback(front.close)
             self._fronts[instance] = front
         return private_port

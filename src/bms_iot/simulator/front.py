@@ -16,7 +16,7 @@ from bms_iot.simulator.faults import Fault, Misbehaviour
 
 Address = tuple[str, int]
 OnSent = Callable[[bytes, Address], None]
-"""Called with each packet that was sent, and the client it was sent to."""
+"""Called with each packet that was sent, and the client it was sent to; or that was heard, and the client it came from."""
 
 MAX_CLIENTS = 64
 MAX_PACKETS_PER_WAKEUP = 64
@@ -26,8 +26,9 @@ RECEIVE_BUFFER_OCTETS = 1 << 20
 class Front:
     """Forwards between clients of `public` and the device at `private`; `faults` decides what is lost, late or altered."""
 
-    def __init__(self, *, public: socket.socket, private: Address, on_sent: OnSent | None) -> None:
+    def __init__(self, *, public: socket.socket, private: Address, on_sent: OnSent | None, on_heard: OnSent | None = None) -> None:
         self._public = public
+        self._on_heard = on_heard
         self._private = private
         self._on_sent = on_sent
         self._loop = asyncio.get_running_loop()
@@ -61,6 +62,8 @@ class Front:
                 return
         # The device listens on a private address only, where a broadcast has to arrive as a unicast.
         octets = octets[:1] + bytes((packets.ORIGINAL_UNICAST,)) + octets[2:]
+        if self._on_heard is not None:
+            self._on_heard(octets, client)
         with suppress(OSError):  # the device is being stopped: the packet is lost, as on a real network
             self._towards_device(client).send(octets)
 
