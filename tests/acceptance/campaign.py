@@ -85,6 +85,7 @@ class Campaign:
 
     def __post_init__(self) -> None:
         self.recorder.listeners.append(self._acknowledged)
+        (self.directory / "commands.jsonl").touch()
 
     @property
     def database(self) -> Path:

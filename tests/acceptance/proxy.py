@@ -129,7 +129,7 @@ def _variable(body: bytes, at: int) -> tuple[int, int]:
             return value, at
 
 
-@dataclass
+@dataclass(eq=False)
 class Tunnel:
     """One client's connection and the broker's end of it."""
 
