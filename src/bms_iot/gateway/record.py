@@ -16,7 +16,7 @@ from bms_iot.storage.history import Entry
 
 log = structlog.get_logger()
 
-WRITE_SECONDS = 60.0
+WRITE_SECONDS = 120.0
 AT_ONCE = 5_000
 FORGET_AT_ONCE = 5_000
 FORGET_ROUNDS = 100
@@ -24,7 +24,7 @@ _ALWAYS = timedelta(0)
 
 
 class Record:
-    """Gathers what is worth keeping and writes it once a minute, and at the stop."""
+    """Gathers what is worth keeping and writes it every two minutes, and at the stop."""
 
     def __init__(self, *, database: Database, image: CurrentImage, clock: Clock, bounds: HistoryBounds) -> None:
         self._database, self._image, self._clock, self._bounds = database, image, clock, bounds

@@ -28,7 +28,7 @@ AT_ONCE = 5_000
 HELD_AT_MOST = 20_000
 """Readings; who brings more waits."""
 READINGS_PER_MESSAGE = 200
-IMAGE_SECONDS_PER_ROW = 0.6
+IMAGE_SECONDS_PER_ROW = 1.2
 """A row of `controller_points` costs about 700 octets of disk: a large site is written less often, to wear it less."""
 
 
