@@ -7,6 +7,7 @@ import structlog
 
 from bms_iot.domain.ports import Broker, Clock
 from bms_iot.errors import BrokerUnavailable, PublishRefused
+from bms_iot.gateway.persist import Persist
 from bms_iot.mqtt.payload import encode_answer
 from bms_iot.mqtt.topics import Topics
 from bms_iot.storage import commands
@@ -22,7 +23,8 @@ class Answer:
     """Publishes `B/command/<name>/response`. The journal says what is still to be answered, also after a restart."""
 
     def __init__(self, *, broker: Broker, topics: Topics, database: Database, clock: Clock) -> None:
-        self._broker, self._topics, self._database, self._clock = broker, topics, database, clock
+        self._broker, self._topics, self._clock = broker, topics, clock
+        self._database = Persist(database, clock)
         self._ended = asyncio.Event()
         self._answered = asyncio.Condition()
 
@@ -31,7 +33,7 @@ class Answer:
         self._ended.set()
 
     async def run(self) -> None:
-        """Answer until cancelled. Raises StorageError."""
+        """Answer until cancelled."""
         while True:
             self._ended.clear()
             while waiting := await self._database.read(commands.unanswered, AT_ONCE):

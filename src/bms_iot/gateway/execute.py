@@ -20,9 +20,10 @@ from bms_iot.domain.commands import (
     without_secrets,
 )
 from bms_iot.domain.ports import Broker, Clock, Message
-from bms_iot.errors import CommandRejected, RestartRequested
+from bms_iot.errors import CommandRejected, DatabaseLocked, RestartRequested, StorageError
 from bms_iot.gateway.answer import Answer
 from bms_iot.gateway.obey import Obey
+from bms_iot.gateway.persist import Persist
 from bms_iot.gateway.recover import Recover
 from bms_iot.gateway.release import Release
 from bms_iot.gateway.state import GatewayState
@@ -39,6 +40,8 @@ log = structlog.get_logger()
 MAX_UNDER_WAY = 100
 REBOOT_PATIENCE_SECONDS = 10.0
 """How long a restart waits for what is under way, and for the broker to take the answer."""
+JOURNAL_TRIES = 3
+"""A command that cannot be journalled is refused, rather than those behind it held up."""
 MAX_NAME = 64
 """Bytes of a name that the journal keeps; no command has a longer one."""
 UNNAMED = "unnamed-"
@@ -71,7 +74,8 @@ class Execute:
         recover: Recover,
         release: Release,
     ) -> None:
-        self._broker, self._topics, self._database, self._clock, self._state = broker, topics, database, clock, state
+        self._broker, self._topics, self._clock, self._state = broker, topics, clock, state
+        self._database, self._journal = Persist(database, clock), Persist(database, clock, tries=JOURNAL_TRIES)
         self._answer, self._obey, self._recover, self._release = answer, obey, recover, release
         self._under_way: dict[tuple[str, str], asyncio.Event] = {}
         self._room = asyncio.Semaphore(MAX_UNDER_WAY)
@@ -79,7 +83,7 @@ class Execute:
         self._is_leaving = False
 
     async def run(self) -> None:
-        """Take commands until cancelled. Raises StorageError, RestartRequested for the command `reboot`."""
+        """Take commands until cancelled. Raises RestartRequested for the command `reboot`."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._answer.run(), name="answer")
             left = await self._database.read(commands.unfinished)
@@ -120,7 +124,12 @@ class Execute:
             await self._begin(tasks, self._refuse(request, message))
             return
         arrival = self._arrival(request)
-        entry, is_new = await self._database.write(commands.receive, arrival, self._clock.now())
+        try:
+            entry, is_new = await self._journal.write(commands.receive, arrival, self._clock.now())
+        except (StorageError, DatabaseLocked) as error:
+            refused = _rejected(f"it cannot be journalled, so it is not carried out: {error}", request.command_id)
+            await self._begin(tasks, self._refuse(replace(request, refused=refused), message))
+            return
         if not is_new:
             log.info("command_repeated", command=name, command_id=entry.command_id, state=entry.state.value)
             await self._begin(tasks, self._repeat(entry, message, is_same=entry.digest == arrival.digest))

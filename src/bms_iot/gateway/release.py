@@ -10,6 +10,7 @@ from bms_iot.domain.writing import PointWrite, WriteOutcome, WriteState
 from bms_iot.errors import BacnetError
 from bms_iot.gateway.image import CurrentImage
 from bms_iot.gateway.lanes import Lanes
+from bms_iot.gateway.persist import Persist
 from bms_iot.gateway.state import GatewayState
 from bms_iot.storage import leases
 from bms_iot.storage.database import Database
@@ -48,7 +49,8 @@ class Release:
         clock: Clock,
         state: GatewayState,
     ) -> None:
-        self._network, self._database, self._image, self._lanes = network, database, image, lanes
+        self._network, self._image, self._lanes = network, image, lanes
+        self._database = Persist(database, clock)
         self._clock, self._state = clock, state
         self._ends: dict[Key, float] = {}
         self._retries: dict[Key, _Retry] = {}
@@ -60,8 +62,12 @@ class Release:
         self._ends[lease.key] = until
         self._changed.set()
 
+    def wake(self) -> None:
+        """Leases have changed."""
+        self._changed.set()
+
     async def run(self) -> None:
-        """Release until cancelled. Raises StorageError."""
+        """Release until cancelled."""
         limit = asyncio.Semaphore(AT_ONCE)
         async with asyncio.TaskGroup() as tasks:
             while True:

@@ -128,6 +128,7 @@ class Write:
         def after() -> None:
             if was_written and lease is not None:
                 self._release.hold(lease, until=self._clock.monotonic() + lease.seconds)
+            self._release.wake()
 
         return Carried(result=result, settle=settle, after=after)
 
