@@ -28,6 +28,7 @@ from bms_iot.gateway.date import Date, WatchedClock
 from bms_iot.gateway.discover import Discovered, claim, devices_of, merge
 from bms_iot.gateway.gateway import Gateway
 from bms_iot.gateway.image import CurrentImage
+from bms_iot.gateway.mirror import Mirror
 from bms_iot.gateway.monitor import Monitor, keep_configuration
 from bms_iot.gateway.points import KnownPoint, known_points, select
 from bms_iot.gateway.poll import Poll
@@ -45,7 +46,7 @@ from bms_iot.mqtt.client import MqttBroker
 from bms_iot.mqtt.payload import encode_status
 from bms_iot.mqtt.topics import Topics
 from bms_iot.mqtt.way import gateway_broker, tls_options
-from bms_iot.sections import BacnetSettings, MqttSettings
+from bms_iot.sections import BacnetSettings, MqttSettings, ProfileSettings
 from bms_iot.settings import Settings
 from bms_iot.storage.boot_floor import BootFloor
 from bms_iot.storage.classes import save_classes
@@ -140,7 +141,7 @@ async def _compose(
     remember = Remember(network=readers, poll=poll, database=database, clock=clock)
     await remember.recall()
     configure = Configure(database=database, readers=readers, monitor=monitor, clock=clock, state=state, upload=settings.upload)
-    broker = _broker(settings.mqtt, topics, state, lambda: beat.announce_online(), lambda: reload().mqtt)  # noqa: PLW0108 - beat comes later
+    broker = _broker(settings.mqtt, topics, state, lambda: greet(), lambda: reload().mqtt)  # noqa: PLW0108 - it comes later
     beat = Beat(
         broker=broker, database=database, outbox=outbox, topics=topics, clock=clock, state=state,
         every_seconds=settings.heartbeat_seconds, data_directory=settings.data_directory,
@@ -150,6 +151,13 @@ async def _compose(
         newest_seq=lambda: outbox.newest()[1],
     )  # fmt: skip
     date.open()
+    mirror = _mirror(settings.profiles, broker=broker, image=image, monitor=monitor, topics=topics, clock=clock)
+
+    async def greet() -> None:
+        if mirror is not None:
+            mirror.connected()
+        await beat.announce_online()
+
     publish = Publish(
         broker=broker, outbox=outbox, image=image, topics=topics, clock=clock, state=state,
         drain_readings_per_second=settings.outbox.drain_readings_per_second,
@@ -178,11 +186,21 @@ async def _compose(
             beat=beat,
             prune=Prune(database=database, outbox=outbox, record=record, clock=clock),
             date=date,
+            mirror=mirror,
             broker=broker,
             database=database,
             readers=readers,
             state=state,
         )  # fmt: skip
+
+
+def _mirror(
+    settings: ProfileSettings, *, broker: MqttBroker, image: CurrentImage, monitor: Monitor, topics: Topics, clock: Clock
+) -> Mirror | None:
+    if not settings.last_values:
+        return None
+    prefix = settings.home_assistant_prefix if settings.home_assistant else None
+    return Mirror(broker=broker, image=image, monitor=monitor, topics=topics, clock=clock, home_assistant_prefix=prefix)
 
 
 def check_schema(settings: Settings) -> str:

@@ -263,6 +263,22 @@ class ClockSettings(Section):
     )
 
 
+class ProfileSettings(Section):
+    """What is published beside the contract, for people."""
+
+    last_values: bool = Field(False, description="the last value of each point, retained, on a topic of its own")
+    home_assistant: bool = Field(False, description="device discovery for Home Assistant; needs last_values")
+    home_assistant_prefix: Annotated[str, Field(pattern=r"^[^+#\x00]+$")] = Field(
+        "homeassistant", description="its discovery prefix"
+    )
+
+    @model_validator(mode="after")
+    def _values_are_there(self) -> "ProfileSettings":
+        if self.home_assistant and not self.last_values:
+            raise ValueError("home_assistant needs last_values")
+        return self
+
+
 class UploadSettings(Section):
     """Where `get_config` may upload to."""
 

@@ -24,6 +24,7 @@ from bms_iot.sections import (
     MqttSettings,
     OutboxSettings,
     PollingSettings,
+    ProfileSettings,
     RebootSettings,
     Seconds,
     Section,
@@ -65,6 +66,7 @@ class Settings(Section):
     outbox: OutboxSettings = OutboxSettings()
     clock: ClockSettings = ClockSettings()
     history: HistorySettings = HistorySettings()
+    profiles: ProfileSettings = ProfileSettings()
     upload: UploadSettings = UploadSettings()
     writes: WritesSettings = WritesSettings()
     reboot: RebootSettings = RebootSettings()

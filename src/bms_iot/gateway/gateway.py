@@ -12,6 +12,7 @@ from bms_iot.errors import RestartRequested
 from bms_iot.gateway.beat import Beat
 from bms_iot.gateway.date import Date
 from bms_iot.gateway.execute import Execute
+from bms_iot.gateway.mirror import Mirror
 from bms_iot.gateway.monitor import Monitor
 from bms_iot.gateway.poll import Poll
 from bms_iot.gateway.prune import Prune
@@ -52,6 +53,7 @@ class Gateway:
     database: Database
     readers: Readers
     state: GatewayState
+    mirror: Mirror | None = None
 
     async def run(self) -> None:
         """Run until cancelled: then stop reading, keep and deliver what was read, and say `offline`.
@@ -80,6 +82,8 @@ class Gateway:
                         sources.create_task(self.execute.run(), name="execute")
                         sources.create_task(self.beat.run(), name="beat")
                         sources.create_task(self.date.run(), name="date")
+                        if self.mirror is not None:
+                            sources.create_task(self.mirror.run(), name="mirror")
                         sources.create_task(self.prune.run(), name="prune")
                         sources.create_task(self.readers.keep_open(), name="readers")
                 finally:

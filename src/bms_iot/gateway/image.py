@@ -29,6 +29,7 @@ class CurrentImage:
         self._present_values: dict[int, str | None] = {}
         self._conditions: dict[int, Condition] = {}
         self._changed: set[int] = set()
+        self._followers: list[set[int]] = []
         self._wire_bytes: dict[int, int] = {}
         self.reported: frozenset[int] = frozenset()
         """The points whose changes come by themselves (COV), so that an answer to a poll may be older than what is known."""
@@ -42,6 +43,16 @@ class CurrentImage:
         for row in stored:
             self._points[row.point.id] = row.point
             self._optional.setdefault(row.point.id, row.optional)
+
+    def follow(self) -> set[int]:
+        """A set to which every point is added whose value or condition changes; the caller takes out what it has seen."""
+        follower: set[int] = set()
+        self._followers.append(follower)
+        return follower
+
+    def latest(self, point_id: int) -> Reading | None:
+        """The latest reading, None before the first."""
+        return self._latest(point_id) if point_id in self._acquired_at else None
 
     def point(self, point_id: int) -> Point | None:
         return self._points.get(point_id)
@@ -87,6 +98,8 @@ class CurrentImage:
             or self._conditions[point_id] != condition
         ):
             self._changed.add(point_id)
+            for follower in self._followers:
+                follower.add(point_id)
         self._present_values[point_id] = present_value
         self._conditions[point_id] = condition
 

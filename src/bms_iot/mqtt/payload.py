@@ -93,6 +93,20 @@ def encode_heartbeat(heartbeat: Heartbeat) -> bytes:
     return _document({**body, "timestamp": heartbeat.timestamp.timestamp()})
 
 
+def encode_last_value(point: Point, reading: Reading, *, name: str | None) -> bytes:
+    """A message of `B/{controller_device_id}/{iot_device_point_id}`; `name` is what the point is called on site."""
+    body = {
+        "value": typed_value(point.object.type, reading.present_value),
+        "present_value": reading.present_value,
+        "units": point.units,
+        "name": name,
+        "quality": reading.quality,
+        "status_flags": [flag.value for flag in reading.status_flags],
+        "acquired_at": reading.acquired_at,
+    }
+    return _document(body)
+
+
 def encode_response(result: CommandResult) -> bytes:
     """A message of `B/command/<name>/response`; `commandId` is there when the command had one."""
     return encode_answer(answer_body(result))

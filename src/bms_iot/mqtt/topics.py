@@ -45,6 +45,10 @@ class Topics:
         """How the gateway is; not retained."""
         return f"{self.base}/status/heartbeat"
 
+    def last_value(self, controller_device_id: str, iot_device_point_id: str) -> str:
+        """The last value of one point; retained, and off by default."""
+        return f"{self.base}/{controller_device_id}/{iot_device_point_id}"
+
     def command_request(self, name: str) -> str:
         return f"{self.base}/command/{name}/request"
 
