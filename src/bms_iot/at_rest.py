@@ -3,8 +3,8 @@
 from collections.abc import AsyncIterator
 from datetime import datetime
 
-from bms_iot.bootstrap import check_schema
 from bms_iot.gateway.points import KnownPoint, known_points, select
+from bms_iot.provisioning import check_schema
 from bms_iot.settings import Settings
 from bms_iot.storage import history
 from bms_iot.storage.database import open_database

@@ -1,6 +1,5 @@
 """The composition root: Settings → a running Gateway. Nothing else builds anything."""
 
-import asyncio
 import fcntl
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -13,9 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bms_iot import __version__
 from bms_iot.bacnet import BacnetNetwork
 from bms_iot.bacnet.network.holders import holder_of
-from bms_iot.database import gate, postgresql, target
 from bms_iot.domain.classes import PollingClass
-from bms_iot.domain.configuration import ConfiguredDevice, Deployment, Reader
+from bms_iot.domain.configuration import ConfiguredDevice, Reader
 from bms_iot.domain.ports import Clock, ControllerNetwork
 from bms_iot.domain.schedule import Pace
 from bms_iot.domain.subscriptions import CovTerms
@@ -45,12 +43,13 @@ from bms_iot.gateway.watch import Watch
 from bms_iot.mqtt.client import MqttBroker
 from bms_iot.mqtt.payload import encode_status
 from bms_iot.mqtt.topics import Topics
-from bms_iot.mqtt.way import gateway_broker, tls_options
+from bms_iot.mqtt.way import gateway_broker
+from bms_iot.provisioning import check_schema, take_deployment
 from bms_iot.sections import BacnetSettings, MqttSettings, ProfileSettings
 from bms_iot.settings import Settings
 from bms_iot.storage.boot_floor import BootFloor
 from bms_iot.storage.classes import save_classes
-from bms_iot.storage.configuration import load_configuration, load_deployment, load_readers, next_boot, save_deployment
+from bms_iot.storage.configuration import load_configuration, load_readers, next_boot
 from bms_iot.storage.database import Database, open_database
 from bms_iot.storage.early_dates import EarlyDatesFile
 from bms_iot.storage.outbox import Outbox
@@ -59,7 +58,6 @@ from bms_iot.storage.points import load_points
 log = structlog.get_logger()
 
 SETTINGS_READER = "settings"
-IDENTIFIERS = ("organization_id", "site_id", "device_id")
 
 
 @asynccontextmanager
@@ -74,7 +72,7 @@ async def open_gateway(settings: Settings, *, reload: Callable[[], Settings] | N
     clock = SystemClock(always_trusted=settings.clock.trusted == "always")
     with only_one(settings.data_directory):
         async with open_database(settings.url) as database, Readers(reader_opener(settings.bacnet, clock)) as readers:
-            deployment = await _deployment(settings, database, clock)
+            deployment = await take_deployment(settings, database, clock)
             await _open(readers, await our_readers(settings, database))
             state = GatewayState(
                 deployment=deployment,
@@ -203,17 +201,6 @@ def _mirror(
     return Mirror(broker=broker, image=image, monitor=monitor, topics=topics, clock=clock, home_assistant_prefix=prefix)
 
 
-def check_schema(settings: Settings) -> str:
-    """The revision of the database, which must be at head or compatible. Creates nothing.
-
-    Raises SchemaBehind with the command to run, SchemaNewer, DatabaseCorrupt, DatabaseLocked, SchemaError.
-    """
-    database = target.resolve(settings.url, relative_to=settings.data_directory)
-    result = gate.check(database.path) if database.path else gate.approved(postgresql.status(database))
-    assert result.revision is not None
-    return result.revision
-
-
 def reader_opener(settings: BacnetSettings, clock: Clock, say: Callable[[str], None] | None = None) -> OpenReader:
     """Opens the UDP port of a reader; with `say`, any other port where that one is taken, saying so."""
 
@@ -324,56 +311,6 @@ def _settings_readers(settings: Settings) -> list[Reader]:
     if bacnet.readers:
         return [Reader.parse(text, reader_id=f"{SETTINGS_READER} {text}") for text in bacnet.readers]
     return [Reader(id=SETTINGS_READER, host=bacnet.address, port=bacnet.port, prefix_length=0, bbmd=bacnet.bbmd)]
-
-
-async def missing_provisioning(settings: Settings) -> list[str]:
-    """The keys without which the gateway cannot run; empty when it can."""
-    async with open_database(settings.url) as database:
-        known = await database.read(load_deployment)
-    missing = [] if settings.mqtt.host else ["mqtt.host"]
-    return missing + [key for key in IDENTIFIERS if known is None and getattr(settings, key) is None]
-
-
-async def known_deployment(settings: Settings) -> Deployment | None:
-    """Who we are, as far as the settings and the database say; None where something is missing."""
-    try:
-        check_schema(settings)
-    except SchemaError:
-        known = None
-    else:
-        async with open_database(settings.url) as database:
-            known = await database.read(load_deployment)
-    values = {key: getattr(settings, key) or getattr(known, key, "") for key in IDENTIFIERS}
-    return Deployment(**values) if all(values.values()) else None
-
-
-def require_provisioned(settings: Settings) -> None:
-    """Raises ConfigurationError that names the missing keys, or a certificate that cannot be used. Creates nothing."""
-    try:
-        check_schema(settings)
-        missing = asyncio.run(missing_provisioning(settings))
-    except SchemaError:
-        missing = [key for key in IDENTIFIERS if getattr(settings, key) is None] + ([] if settings.mqtt.host else ["mqtt.host"])
-    if missing:
-        raise _not_provisioned(missing)
-    if settings.mqtt.uses_tls:
-        tls_options(settings.mqtt).context()
-
-
-def _not_provisioned(missing: Sequence[str]) -> ConfigurationError:
-    return ConfigurationError(f"not provisioned; missing: {', '.join(missing)}", hint=f"bms-iot config set {missing[0]} VALUE")
-
-
-async def _deployment(settings: Settings, database: Database, clock: Clock) -> Deployment:
-    """Who we are: what the settings say, else what the database knows; the database follows the settings."""
-    if missing := await missing_provisioning(settings):
-        raise _not_provisioned(missing)
-    known = await database.read(load_deployment)
-    wanted = Deployment(**{key: getattr(settings, key) or getattr(known, key) for key in IDENTIFIERS})
-    if wanted != known:
-        await database.write(save_deployment, wanted, clock.now())
-        log.info("deployment_set", organization_id=wanted.organization_id, site_id=wanted.site_id, device_id=wanted.device_id)
-    return wanted
 
 
 async def _boot(settings: Settings, database: Database, clock: Clock) -> int:

@@ -51,9 +51,10 @@ async def _discover(
     save: bool,
     as_json: bool,
 ) -> None:
-    from bms_iot.bootstrap import check_schema, save_discovered
+    from bms_iot.bootstrap import save_discovered
     from bms_iot.cli.bacnet_device import our_port
     from bms_iot.gateway.discover import discover_all, name_device
+    from bms_iot.provisioning import check_schema
 
     if save:
         check_schema(settings)

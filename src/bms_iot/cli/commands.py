@@ -39,7 +39,7 @@ def list_leases(as_json: AsJson = False) -> None:
 def _read(work: Any, *arguments: object) -> Any:
     import asyncio
 
-    from bms_iot.bootstrap import check_schema
+    from bms_iot.provisioning import check_schema
     from bms_iot.settings import load_settings
     from bms_iot.storage.database import open_database
 

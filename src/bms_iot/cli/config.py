@@ -67,7 +67,7 @@ def set_(
 @app.command("validate")
 def validate() -> None:
     """Check every setting, and whether the gateway has what it needs to run. Exit 78 names what is wrong."""
-    from bms_iot.bootstrap import require_provisioned
+    from bms_iot.provisioning import require_provisioned
     from bms_iot.settings import load_settings, settings_file
 
     settings = load_settings()

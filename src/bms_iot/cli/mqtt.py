@@ -109,7 +109,7 @@ def show(as_json: AsJson = False) -> None:
     """Print the way to the broker and our topics. Secrets are not shown."""
     import asyncio
 
-    from bms_iot.bootstrap import known_deployment
+    from bms_iot.provisioning import known_deployment
     from bms_iot.settings import load_settings
 
     settings = load_settings()
@@ -187,9 +187,9 @@ def publish(
 
 
 async def _try(settings: "Settings", *, as_json: bool) -> "list[Stage]":
-    from bms_iot.bootstrap import known_deployment
     from bms_iot.mqtt.trial import Trial
     from bms_iot.mqtt.way import visitor_options
+    from bms_iot.provisioning import known_deployment
 
     deployment = await known_deployment(settings)
     options = visitor_options(settings.mqtt, _visitor(settings, deployment, "test"))
@@ -202,11 +202,11 @@ async def _try(settings: "Settings", *, as_json: bool) -> "list[Stage]":
 
 
 async def _publish(settings: "Settings", topic: str, payload: bytes, retain: bool) -> str:
-    from bms_iot.bootstrap import known_deployment
     from bms_iot.errors import BrokerUnavailable
     from bms_iot.mqtt.client import SPOKEN
     from bms_iot.mqtt.trial import visit
     from bms_iot.mqtt.way import visitor_options
+    from bms_iot.provisioning import known_deployment
 
     deployment = await known_deployment(settings)
     options = visitor_options(settings.mqtt, _visitor(settings, deployment, "publish"))

@@ -20,9 +20,9 @@ def run_main() -> None:
     """Upgrade the database, wait for provisioning, then run: what a container does."""
     import asyncio
 
-    from bms_iot.bootstrap import missing_provisioning
     from bms_iot.cli.log import configure
     from bms_iot.cli.stopping import until_stopped
+    from bms_iot.provisioning import missing_provisioning
     from bms_iot.schema import commands
     from bms_iot.settings import database_url, load_settings
 

@@ -7,7 +7,7 @@ import structlog
 
 from bms_iot.domain.points import Device, Point
 from bms_iot.domain.ports import Broker, Clock
-from bms_iot.errors import BrokerError, BrokerUnavailable
+from bms_iot.errors import BrokerError, BrokerUnavailable, PublishRefused
 from bms_iot.gateway.image import CurrentImage
 from bms_iot.gateway.monitor import Monitor
 from bms_iot.mqtt.home_assistant import Named, discovery
@@ -111,12 +111,10 @@ class Mirror:
                 *(self._broker.publish(topic, messages[topic], retain=True) for topic in some), return_exceptions=True
             )
             for topic, result in zip(some, results, strict=True):
-                if isinstance(result, BrokerUnavailable) or (
-                    isinstance(result, BaseException) and not isinstance(result, BrokerError)
-                ):
-                    raise result
-                if isinstance(result, BrokerError):
+                if isinstance(result, PublishRefused):
                     log.warning("mirror_refused", topic=topic, reason=str(result))
+                elif isinstance(result, BaseException):
+                    raise result
                 self._retained[topic] = messages[topic]
 
     def _topic(self, point: Point) -> str:

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from bms_iot.bootstrap import check_schema, open_gateway
+from bms_iot.bootstrap import open_gateway
 from bms_iot.database import manifest
 from bms_iot.database.postgresql import LOCK
 from bms_iot.domain.classes import PollingClass
@@ -19,6 +19,7 @@ from bms_iot.domain.points import DeviceAddress, ObjectIdentifier, ObjectType
 from bms_iot.domain.profiles import AbsentProperty, LearnedProfile
 from bms_iot.domain.readings import Quality, Reading
 from bms_iot.errors import DatabaseLocked, SchemaBehind, StorageError
+from bms_iot.provisioning import check_schema
 from bms_iot.schema import commands
 from bms_iot.settings import load_settings
 from bms_iot.storage.classes import load_classes, save_classes
