@@ -51,17 +51,19 @@ class Doubts:
         self._came.set()
 
     def broke(self, key: Key) -> bool:
-        """The connection ended under this one alone; says whether the message is to blame.
-
-        That is so when it happened twice while others got through between, or four times.
-        """
+        """The connection ended under this one alone; says whether that was twice."""
         doubt = self._doubts.setdefault(key, _Doubt(due=0.0))
         doubt.breaks += 1
         doubt.due = self._clock.monotonic() + AFTER_BREAK_SECONDS
         if doubt.breaks == 1:
             doubt.acknowledged = self.acknowledged
         self._came.set()
-        return doubt.breaks >= (BREAKS if self.acknowledged > doubt.acknowledged else BREAKS_WITHOUT_PROOF)
+        return doubt.breaks >= BREAKS
+
+    def is_to_blame(self, key: Key) -> bool:
+        """Whether it is the message that ends connections, not the network: others got through between, or it did so four times."""
+        doubt = self._doubts[key]
+        return doubt.breaks >= BREAKS_WITHOUT_PROOF or (doubt.breaks >= BREAKS and self.acknowledged > doubt.acknowledged)
 
     def dispel(self, key: Key) -> None:
         """It got through, or does not wait any more."""

@@ -138,15 +138,13 @@ class Publish:
     async def _live(self, after: Key) -> None:
         while True:
             self._state.stored.clear()
-            while messages := await self._outbox.following(after, limit=LIVE_AT_ONCE):
-                await self._deliver(messages)
+            while messages := await self._deliver(after, at_most=LIVE_AT_ONCE):
                 after = messages[-1].key
             await self._state.stored.wait()
 
     async def _backlog(self, until: Key) -> None:
         after, due = FIRST, self._clock.monotonic()
-        while messages := await self._outbox.following(after, limit=BACKLOG_AT_ONCE, until=until):
-            await self._deliver(messages)
+        while messages := await self._deliver(after, at_most=BACKLOG_AT_ONCE, until=until):
             after = messages[-1].key
             # From beat to beat, so that the time a batch takes does not slow the drain.
             due = max(due, self._clock.monotonic() - 1.0) + sum(m.count for m in messages) / self._drain_readings_per_second
@@ -157,12 +155,11 @@ class Publish:
         """Try those that did not get through, each alone."""
         while True:
             key = await self._doubts.next()
-            async with self._sending:
-                message = await self._outbox.waiting(key)
+            async with self._sending, self._outbox.lend_one(key) as message:
                 if message is None:
                     self._doubts.dispel(key)
-                    continue
-                await self._try_alone(message)
+                else:
+                    await self._try_alone(message)
 
     async def _try_alone(self, message: StoredMessage) -> None:
         if not self._broker.is_connected:
@@ -170,7 +167,8 @@ class Publish:
         try:
             await self._publish_all([message])
         except BrokerUnavailable as error:
-            if self._doubts.broke(message.key):
+            # To split costs nothing; to give up must not be for a network that breaks by itself.
+            if self._doubts.broke(message.key) and (message.count > 1 or self._doubts.is_to_blame(message.key)):
                 await self._set_aside(message, f"the connection ends whenever it is sent: {error}")
             raise
         except PublishRefused as error:
@@ -200,12 +198,15 @@ class Publish:
             if self._outbox.newest() == before:
                 await self._outbox.settle()
 
-    async def _deliver(self, messages: Sequence[StoredMessage]) -> None:
-        """Publish together, in order, but for those in doubt; what was acknowledged stays so even when the rest was not."""
-        async with self._sending:
-            sure = [message for message in messages if message.key not in self._doubts]
-            if sure:
+    async def _deliver(self, after: Key, *, at_most: int, until: Key | None = None) -> list[StoredMessage]:
+        """Publish the next together, in order, but for those in doubt; the answer is which they were.
+
+        What was acknowledged stays so even when the rest was not.
+        """
+        async with self._sending, self._outbox.lend(after, limit=at_most, until=until) as messages:
+            if sure := [message for message in messages if message.key not in self._doubts]:
                 await self._deliver_together(sure)
+            return messages
 
     async def _deliver_together(self, messages: Sequence[StoredMessage]) -> None:
         try:
@@ -224,12 +225,7 @@ class Publish:
 
     async def _publish_all(self, messages: Sequence[StoredMessage]) -> dict[Key, PublishRefused]:
         """Those refused, where others were not. Raises BrokerUnavailable, and PublishRefused for a single message."""
-        keys = {message.key for message in messages}
-        self._outbox.lent |= keys
-        try:
-            results = await asyncio.gather(*map(self._publish, messages), return_exceptions=True)
-        finally:
-            self._outbox.lent -= keys
+        results = await asyncio.gather(*map(self._publish, messages), return_exceptions=True)
         outcomes = list(zip(messages, results, strict=True))
         self._delivered([message for message, result in outcomes if result is True])
         refused = {message.key: error for message, error in outcomes if isinstance(error, PublishRefused)}

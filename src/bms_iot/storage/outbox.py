@@ -55,8 +55,7 @@ class Outbox:
         self._low = FIRST
         """Nothing waits at or below."""
         self._announcing: set[Key] = set()
-        self.lent: set[Key] = set()
-        """Under way to the broker: not evicted."""
+        self._lent: set[Key] = set()
         self.committed = 0
         """Readings kept since the start of this boot."""
         self.evicted = 0
@@ -132,6 +131,29 @@ class Outbox:
         if from_start and found:
             self._low = found[0].boot, found[0].seq - 1
         return found
+
+    @asynccontextmanager
+    async def lend(self, after: Key, *, limit: int, until: Key | None = None) -> AsyncIterator[list[StoredMessage]]:
+        """As `following`; until they are given back none of them is given up."""
+        async with self._numbering:
+            found = await self.following(after, limit=limit, until=until)
+            keys = {message.key for message in found}
+            self._lent |= keys
+        try:
+            yield found
+        finally:
+            self._lent -= keys
+
+    @asynccontextmanager
+    async def lend_one(self, key: Key) -> AsyncIterator[StoredMessage | None]:
+        """As `waiting`; until it is given back it is not given up."""
+        async with self._numbering:
+            found = await self.waiting(key)
+            self._lent.add(key)
+        try:
+            yield found
+        finally:
+            self._lent.discard(key)
 
     async def waiting(self, key: Key) -> StoredMessage | None:
         """That message, while it waits."""
@@ -311,7 +333,7 @@ class Outbox:
             return chosen
 
         async def give_up(connection: AsyncConnection) -> list[Head]:
-            found = await messages.oldest_waiting(connection, after=self._low, limit=EVICT_AT_ONCE, lent=self.lent)
+            found = await messages.oldest_waiting(connection, after=self._low, limit=EVICT_AT_ONCE, lent=self._lent)
             return await self._give_up(connection, enough(found), "the outbox was full", now)
 
         return self._given_up(await self._database.write(give_up), left=True)
@@ -321,7 +343,7 @@ class Outbox:
 
         async def give_up(connection: AsyncConnection) -> list[Head]:
             found = await messages.oldest_waiting(
-                connection, after=self._low, limit=EVICT_AT_ONCE, lent=self.lent | self._acknowledged.keys(), boots=True
+                connection, after=self._low, limit=EVICT_AT_ONCE, lent=self._lent | self._acknowledged.keys(), boots=True
             )
             aged = [head for head in found if CLOCK_WAS_SET <= head.created_at < oldest]
             return await self._give_up(connection, aged, "it had waited too long", now)
