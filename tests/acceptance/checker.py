@@ -193,8 +193,12 @@ def _match(
 
 
 def _answered(history: History) -> dict[Identity, list[tuple[float, float]]]:
-    """Per point (time, value) of each answer of a present-value, a repeated request counted once: its last answer."""
-    began = min(event["time"] for event in history.at("started"))
+    """Per point (time, value) of each answer of a present-value, a repeated request counted once: its last answer.
+
+    A gateway that was started again begins its invoke ids anew.
+    """
+    starts = [event["time"] for event in history.at("started")]
+    began = min(starts)
     values: dict[Identity, list[tuple[float, float]]] = defaultdict(list)
     asked: dict[tuple[Identity, str, int], tuple[float, int]] = {}
     for row in history.answers:
@@ -206,11 +210,16 @@ def _answered(history: History) -> dict[Identity, list[tuple[float, float]]]:
         identity = row["device"], row["object_type"], row["instance"]
         request = identity, row["client"], row["invoke_id"]
         before = asked.get(request)
-        if before is not None and moment - before[0] < RETRY_SECONDS and before[1] == len(values[identity]) - 1:
+        if before is not None and _is_repeated(before[0], moment, starts) and before[1] == len(values[identity]) - 1:
             values[identity].pop()
         values[identity].append((moment, float(row["value"])))
         asked[request] = moment, len(values[identity]) - 1
     return dict(values)
+
+
+def _is_repeated(before: float, moment: float, starts: Iterable[float]) -> bool:
+    """Whether two answers to one invoke id are to one request."""
+    return moment - before < RETRY_SECONDS and not any(before < start < moment for start in starts)
 
 
 def _arrived(stream: Mapping[Key, Row]) -> dict[Identity, list[tuple[float, float]]]:

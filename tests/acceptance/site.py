@@ -157,14 +157,20 @@ class Site:
 
 
 @asynccontextmanager
-async def open_site(directory: Path, *, test_mode: bool = False, settings: dict[str, str] | None = None) -> AsyncIterator[Site]:
+async def open_site(
+    directory: Path,
+    *,
+    test_mode: bool = False,
+    settings: dict[str, str] | None = None,
+    broker_options: Sequence[str] = ("allow_anonymous true",),
+) -> AsyncIterator[Site]:
     """Everything but the gateway is running; the database is at head and knows the building."""
     if shutil.which("mosquitto_sub") is None:
         pytest.skip("mosquitto_sub is not installed (Debian: mosquitto-clients)")
     answers = directory / "answers.jsonl" if test_mode else None
     async with (
         SimulatedBuilding(port=0, test_mode=test_mode, log_path=answers) as building,
-        Mosquitto(directory) as broker,
+        Mosquitto(directory, options=broker_options) as broker,
         open_consumer(directory, broker.port) as consumer,
     ):
         site = Site(directory, building, broker, consumer, settings or {})
@@ -209,6 +215,6 @@ async def open_consumer(directory: Path, port: int, settings: Mapping[str, str] 
 
 
 def _credentials(settings: Mapping[str, str]) -> tuple[str, ...]:
-    if "BMS_MQTT__USERNAME" not in settings:
+    if "BMS_MQTT__PASSWORD" not in settings:
         return ()
     return ("-u", settings["BMS_MQTT__USERNAME"], "-P", settings["BMS_MQTT__PASSWORD"])
