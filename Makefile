@@ -6,7 +6,7 @@ LOCKS := requirements/runtime.lock requirements/demo.lock requirements/dev.lock
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-input --quiet
 UV_COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
 
-.PHONY: demo test check bench lock clean
+.PHONY: demo test check bench chaos lock clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/bms-iot demo --directory .demo
@@ -23,6 +23,10 @@ check: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
+
+# Disturbs whole sites at random: make chaos, make chaos LEVEL=nightly. A printed seed (BMS_CHAOS_SEED) repeats a failure.
+chaos: $(VENV)/.dev
+	BMS_CHAOS_LEVEL=$(or $(LEVEL),change) $(BIN)/python -m pytest -s tests/acceptance/test_campaign.py
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
