@@ -91,9 +91,12 @@ class Delivery:
         await self.store.put([Reading.of(i, now, text or f"{self.polls}.5", NORMAL, None) for i in self.ids[:count]])
         await self.store.flush()
 
-    async def run_until(self, holds: Callable[[], bool], *, step: float = 0.25, seconds: float = 3600.0) -> float:
-        """Deliver until this holds; the answer is how long it took by the virtual clock."""
+    async def run_until(
+        self, holds: Callable[[], bool], *, step: float = 0.25, seconds: float = 3600.0, polls: bool = False
+    ) -> float:
+        """Deliver until this holds, with a poll every 10 s where it `polls`; the answer is the time it took, the virtual one."""
         began = self.clock.monotonic()
+        due = began + 10.0 if polls else float("inf")
         task = asyncio.create_task(self.publish.run())
         try:
             while not holds():
@@ -101,6 +104,9 @@ class Delivery:
                 assert not task.done()
                 await self.clock.advance(step)
                 await asyncio.sleep(0.01)
+                if self.clock.monotonic() >= due:
+                    due += 10.0
+                    await self.poll()
         finally:
             task.cancel()
             await asyncio.wait((task,))
