@@ -186,6 +186,15 @@ async def test_the_objects_of_a_device_are_listed_with_their_values_in_80_column
     assert rows.rows[3]["present_value"] == "inactive"
 
 
+async def test_the_examples_of_the_help_are_lines_of_their_own(bms: CommandLine) -> None:
+    for verb in ("discover", "objects", "read", "write", "subscribe"):
+        done = await bms.run(verb, "--help")
+        lines = [line.strip() for line in done.out.splitlines()]
+        assert sum(line.startswith(f"bms-iot bacnet {verb}") for line in lines) >= 2
+        assert "\\b" not in done.out
+        assert "\b" not in done.out
+
+
 async def test_writes_are_off_until_a_setting_turns_them_on_and_somebody_confirms(bms: CommandLine) -> None:
     async with adversary() as (made, device):
         address = f"{device.address.host}:{device.address.port}"
@@ -224,7 +233,7 @@ async def test_changes_are_printed_as_they_come_and_the_subscriptions_end(bms: C
         assert len(made.subscriptions) == 0
     assert done.code == 0, done
     values = [(row["object"], row["present_value"]) for row in done.rows]
-    assert values == [("analogInput:1", "21.5"), ("binaryInput:1", "inactive"), ("analogInput:1", "33")]
+    assert values == [("analog-input:1", "21.5"), ("binary-input:1", "inactive"), ("analog-input:1", "33")]
 
 
 async def test_a_device_without_subscriptions_says_so_and_the_command_ends(bms: CommandLine) -> None:

@@ -1,5 +1,6 @@
 """What the verbs of `bms-iot bacnet` share: which device is meant, and our port beside a running gateway."""
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -38,12 +39,14 @@ async def find(network: "Readers", wanted: "int | DeviceAddress", wait_seconds: 
     from bms_iot.errors import DeviceUnreachable
 
     if isinstance(wanted, int):
-        return _only(await _who_is(network, wait_seconds, low=wanted, high=wanted), f"device {wanted}", wait_seconds)
+        hint = "give its address instead (192.168.1.10), or see who is there: bms-iot bacnet discover"
+        return _only(await _who_is(network, wait_seconds, low=wanted, high=wanted), f"device {wanted}", wait_seconds, hint)
     try:
         return _named(wanted, await network.identify(wanted))
     except DeviceUnreachable:  # some do not know the instance that stands for any
         found = await _who_is(network, wait_seconds, address=wanted)
-        return _only(found, f"the device at {wanted}", wait_seconds)
+        hint = "check address and port, or see who is there: bms-iot bacnet discover"
+        return _only(found, f"the device at {wanted}", wait_seconds, hint)
 
 
 async def _who_is(
@@ -62,17 +65,16 @@ async def _who_is(
     return await network.who_is(low=low, high=high, address=address, wait_seconds=wait_seconds - quick)
 
 
-def _only(found: "list[FoundDevice]", what: str, wait_seconds: float) -> "Device":
+def _only(found: "list[FoundDevice]", what: str, wait_seconds: float, hint: str) -> "Device":
     from bms_iot.errors import DeviceUnreachable
 
     if not found:
-        raise DeviceUnreachable(
-            f"{what} did not answer within {wait_seconds:g} s",
-            hint="give its address instead (192.168.1.10), or see who is there: bms-iot bacnet discover",
-        )
+        raise DeviceUnreachable(f"{what} did not answer within {wait_seconds:g} s", hint=hint)
     if len(found) > 1:
         places = ", ".join(f"{device.instance} at {device.address}" for device in found)
-        raise DeviceUnreachable(f"{what} is not one device but {len(found)}: {places}", hint="name the one that is meant")
+        raise DeviceUnreachable(
+            f"{what} is not one device but {len(found)}: {places}", hint="give the address of the one that is meant"
+        )
     return _named(found[0].address, found[0].instance)
 
 
@@ -96,6 +98,21 @@ def polled_object(text: str) -> "ObjectIdentifier":
             hint="only the present-value of inputs, outputs and values is written and followed; `bacnet read` reads any",
         )
     return ObjectIdentifier(type=object_type, instance=identifier.instance)
+
+
+def spelled(identifier: "ObjectIdentifier") -> str:
+    """`analog-input:1`, as every verb prints it."""
+    from bms_iot.domain.points import kebab_case
+
+    return f"{kebab_case(identifier.type.value)}:{identifier.instance}"
+
+
+def fit(line: str) -> str:
+    """The line as wide as the terminal, with an ellipsis where it is cut; whole for files and pipes, that it may be searched."""
+    import shutil
+
+    width = max(80, shutil.get_terminal_size().columns)
+    return line if not sys.stdout.isatty() or len(line) <= width else f"{line[: width - 1]}…"
 
 
 def as_point(device: "Device", identifier: "ObjectIdentifier", number: int = 0) -> "Point":

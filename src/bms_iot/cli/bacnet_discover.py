@@ -20,7 +20,7 @@ def discover(
     save: Annotated[bool, typer.Option("--save", help="Add what is found to what the gateway reads.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a device.")] = False,
 ) -> None:
-    r"""Find controllers and list what they hold.
+    """Find controllers and list what they hold.
 
     Nothing is changed without --save, and nothing that is known is ever removed.
 
@@ -28,7 +28,7 @@ def discover(
     bms-iot bacnet discover
     bms-iot bacnet discover --low 1000 --high 1999 --save
     bms-iot bacnet discover --address 192.168.1.10
-    """
+    """  # noqa: D301
     import asyncio
 
     from bms_iot.bacnet.identifiers import parse_address
@@ -68,13 +68,13 @@ async def _discover(
     for device, error in failed.items():
         typer.echo(f"device {device.instance} at {device.address}: {error}", err=True)
     if not found:
-        typer.echo(_nothing_found(settings, address), err=True)
+        typer.echo(_nothing_found(settings, address, low, high), err=True)
         raise typer.Exit(1)
     if save:
         points, refused = await save_discovered(settings, discovered)
         for result in refused:
             device = result.configured.device
-            typer.echo(f"not saved: device {device.instance} at {device.address}: that instance is another device's", err=True)
+            typer.echo(_not_saved(device), err=True)
         saved = len(discovered) - len(refused)
         typer.echo(f"saved: {saved} devices; the gateway reads {points} points from its next start", err=True)
     if failed:
@@ -113,6 +113,19 @@ def _print(result: "Discovered", as_json: bool) -> None:
     typer.echo(f"{device.instance:>8}  {device.address!s:<21}  {len(objects):>5} points{partly}")
 
 
-def _nothing_found(settings: "Settings", address: "DeviceAddress | None") -> str:
+def _not_saved(device: "Device") -> str:
+    """Two that claim one instance are told apart by their addresses only, which may change; so people decide."""
+    return (
+        f"not saved: device {device.instance} at {device.address}: another device is known by that instance\n"
+        f"  next: give it an instance of its own; where it is: bms-iot points list {device.instance} --json"
+    )
+
+
+def _nothing_found(settings: "Settings", address: "DeviceAddress | None", low: int | None, high: int | None) -> str:
     asked = f"at {address}" if address else f"by broadcast from {settings.bacnet.address}:{settings.bacnet.port}"
-    return f"no device answered {asked}\n  next: bms-iot config set bacnet.address OUR-ADDRESS, or ask one device: --address IP"
+    who = "no device" if low is None else f"no device from {low} to {high}"
+    if address is not None:
+        hint = "check address and port, or ask everybody: bms-iot bacnet discover"
+    else:
+        hint = "bms-iot config set bacnet.address OUR-ADDRESS, or ask one device: --address IP"
+    return f"{who} answered {asked}\n  next: {hint}"

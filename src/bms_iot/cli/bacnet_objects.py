@@ -1,7 +1,6 @@
 """`bms-iot bacnet objects`: what one controller holds."""
 
 import json
-import shutil
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,12 +23,12 @@ def objects(
     wait: WaitOption = 3.0,
     as_json: JsonOption = False,
 ) -> None:
-    r"""List the analog, binary and multi-state objects of a device, with their values.
+    """List the analog, binary and multi-state objects of a device, with their values.
 
     \b
     bms-iot bacnet objects 1200
     bms-iot bacnet objects 192.168.1.10 --json
-    """
+    """  # noqa: D301
     import asyncio
 
     from bms_iot.bacnet.identifiers import parse_device
@@ -87,17 +86,16 @@ def _json(device: "Device", described: "ObjectDescription", reading: "Reading | 
 
 
 def _row(described: "ObjectDescription", reading: "Reading | None") -> str:
-    from bms_iot.domain.points import kebab_case
+    from bms_iot.cli.bacnet_device import fit, spelled
 
-    identifier = f"{kebab_case(described.object.type.value)}:{described.object.instance}"
+    identifier = spelled(described.object)
     value, note = "", ""
     if reading is not None:
         value = "?" if reading.present_value is None else reading.present_value
         reason = "" if reading.error is None else reading.error.error_code
         note = " ".join(word for word in (*(flag.value for flag in reading.status_flags), reason) if word)
     words = " ".join(word for word in (described.units or "", f"({note})" if note else "") if word)
-    line = f"{identifier:<22} {value:>12} {words:<18} {described.name or ''}"
-    return line[: max(80, shutil.get_terminal_size().columns)].rstrip()
+    return fit(f"{identifier:<22} {value:>12} {words:<18} {described.name or ''}".rstrip())
 
 
 def _summary(device: "Device", listed: "ObjectList") -> str:

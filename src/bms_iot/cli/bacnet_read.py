@@ -18,19 +18,19 @@ def read(
     identifier: ObjectArgument,
     properties: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[PROPERTY]...", help="present-value (default), presentValue, 85, priority-array[3]."),
+        typer.Argument(metavar="PROPERTY", help="present-value (default), presentValue, 85, priority-array[3]."),
     ] = None,
     wait: WaitOption = 3.0,
     as_json: JsonOption = False,
 ) -> None:
-    r"""Read properties of any object, whole arrays too. Exit code 1 when one cannot be read.
+    """Read properties of any object, whole arrays too. Exit code 1 when one cannot be read.
 
     \b
     bms-iot bacnet read 1200 AI1
     bms-iot bacnet read 192.168.1.10 AO3 present-value priority-array
     bms-iot bacnet read 1200 device:1200 object-list
     bms-iot bacnet read 2001:0c "analogInput 1" 85 units --json
-    """
+    """  # noqa: D301
     import asyncio
 
     from bms_iot.bacnet.identifiers import parse_device, parse_object, parse_property
@@ -54,6 +54,8 @@ async def _read(
         answers = await network.read_any(device, [(target, each) for each in asked])
     for answer in answers:
         _print(device, answer, as_json, alone=len(answers) == 1)
+    if any(answer.error is not None and answer.error.error_code == "unknown-object" for answer in answers):
+        typer.echo(f"  next: see what it holds: bms-iot bacnet objects {device.address}", err=True)
     if any(answer.error is not None for answer in answers):
         raise typer.Exit(1)
 
@@ -68,7 +70,7 @@ def _print(device: "Device", answer: "AnyValue", as_json: bool, *, alone: bool) 
         typer.echo(json.dumps({**row, "value": answer.value, "error": error}, ensure_ascii=False))
     elif error is not None:
         typer.echo(f"{object_text(answer.identifier)} {name}: {error}", err=True)
-    elif isinstance(answer.value, list) and answer.property.index is None:
+    elif isinstance(answer.value, list) and answer.value and answer.property.index is None:
         typer.echo("\n".join(_lines(answer, "" if alone else f"{name} ")))
     else:
         typer.echo(answer.text if alone else f"{name}: {answer.text}")

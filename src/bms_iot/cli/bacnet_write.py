@@ -20,14 +20,14 @@ MANUAL_OPERATOR = 8
 def write(
     device: DeviceArgument,
     identifier: ObjectArgument,
-    value: Annotated[str | None, typer.Argument(help="21.5, active, inactive, or the number of a state.")] = None,
+    value: Annotated[str | None, typer.Argument(metavar="VALUE", help="21.5, active, inactive, or the number of a state.")] = None,
     release: Annotated[bool, typer.Option("--release", help="Give the point back: relinquish the priority.")] = False,
     priority: Annotated[int, typer.Option(help="1 (highest) to 16; for points that are commandable.")] = MANUAL_OPERATOR,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     wait: WaitOption = 3.0,
     as_json: JsonOption = False,
 ) -> None:
-    r"""Write a present-value, read it back, and say who holds the point.
+    """Write a present-value, read it back, and say who holds the point.
 
     Needs the setting writes.enabled; writes.priority_floor bounds --priority.
     Exit code 1 when the value is not there afterwards.
@@ -36,7 +36,7 @@ def write(
     bms-iot bacnet write 1200 AO3 55
     bms-iot bacnet write 1200 AO3 --release
     bms-iot bacnet write 192.168.1.10 binary-output:1 active --priority 10 --yes
-    """
+    """  # noqa: D301
     import asyncio
 
     from bms_iot.bacnet.identifiers import parse_device
@@ -77,7 +77,7 @@ async def _write(
 ) -> None:
     import asyncio
 
-    from bms_iot.cli.bacnet_device import as_point, find, our_port
+    from bms_iot.cli.bacnet_device import as_point, find, our_port, spelled
     from bms_iot.domain.writing import PointWrite, WriteState
 
     async with our_port(settings) as network:
@@ -86,7 +86,7 @@ async def _write(
         if not yes:
             (described,) = await network.describe_objects(device, [target])
             (now,) = await network.read_points(device, [point])
-            place = f"{target} ({described.name}) of device {device.instance} at {device.address}"
+            place = f"{spelled(target)} ({described.name}) of device {device.instance} at {device.address}"
             question = f"{place} is {now.present_value}; {_wish(value, priority)}?"
             if not await asyncio.to_thread(typer.confirm, question, err=True):
                 typer.echo("nothing was written", err=True)
@@ -115,10 +115,12 @@ def _as_text(outcome: "WriteOutcome") -> str:
 
 
 def _as_json(device: "Device", outcome: "WriteOutcome") -> dict[str, object]:
+    from bms_iot.cli.bacnet_device import spelled
+
     holder, error = outcome.holder, outcome.error
     return {
         "device_instance": device.instance,
-        "object": str(outcome.write.point.object),
+        "object": spelled(outcome.write.point.object),
         "state": outcome.state.value,
         "reason": outcome.reason,
         "written": outcome.write.value,

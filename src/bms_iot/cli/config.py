@@ -36,9 +36,10 @@ def show(
 
 @app.command("set")
 def set_(
-    key: Annotated[str, typer.Argument(help="A dotted key, as `config show` prints it.")],
+    key: Annotated[str, typer.Argument(metavar="KEY", help="A dotted key, as `config show` prints it.")],
     value: Annotated[
-        str | None, typer.Argument(help="Its value. For a secret leave it out: it is asked for, or read from stdin.")
+        str | None,
+        typer.Argument(metavar="VALUE", help="Its value. For a secret leave it out: it is asked for, or read from stdin."),
     ] = None,
 ) -> None:
     """Set one key in the settings file; an empty value takes it back."""

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 app = typer.Typer(name="points", help="The points: what they read, and how often they are read.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-WHICH = "An id, DEVICE/OBJECT such as 1200/AI1, or DEVICE/TYPE/NAME with * and ?."
+WHICH = "1200 (a device), 1200/AI1, DEVICE/TYPE/NAME with * and ?, or an iot_device_point_id."
 DEFAULT = "default"
 
 
 @app.command("list")
 def list_points(
-    which: Annotated[str | None, typer.Argument(help=f"{WHICH} All by default.")] = None, as_json: AsJson = False
+    which: Annotated[str | None, typer.Argument(metavar="POINTS", help=f"{WHICH} All by default.")] = None, as_json: AsJson = False
 ) -> None:
     """List points with their class and last value. JSON is one object a line."""
     for known in _points(which):
@@ -27,7 +27,7 @@ def list_points(
 
 
 @app.command()
-def show(which: Annotated[str, typer.Argument(help=WHICH)], as_json: AsJson = False) -> None:
+def show(which: Annotated[str, typer.Argument(metavar="POINTS", help=WHICH)], as_json: AsJson = False) -> None:
     """Show all that is known of points. JSON is one object a line."""
     for number, known in enumerate(_points(which)):
         if as_json:
@@ -42,7 +42,7 @@ def show(which: Annotated[str, typer.Argument(help=WHICH)], as_json: AsJson = Fa
 
 @app.command("set")
 def set_class(
-    which: Annotated[str, typer.Argument(help=WHICH)],
+    which: Annotated[str, typer.Argument(metavar="POINTS", help=WHICH)],
     polling_class: Annotated[str, typer.Option("--class", help=f"fast, normal or slow; {DEFAULT} takes the choice back.")],
     as_json: AsJson = False,
 ) -> None:
@@ -74,8 +74,9 @@ def _points(which: str | None) -> "list[KnownPoint]":
 
 
 def _line(known: "KnownPoint") -> str:
-    """At most 80 columns, unless the identifier alone is longer."""
+    from bms_iot.cli.bacnet_device import fit
+
     value = known.latest.get("present_value")
     units = f" {known.point.units}" if known.point.units and value is not None else ""
     text = f"{known.spelling:<28} {known.choice.polling_class.value:<6} {'-' if value is None else value}{units}"
-    return f"{text}  {textwrap.shorten(known.name, max(8, 78 - len(text)), placeholder='…')}" if known.name else text
+    return fit(f"{text}  {known.name}" if known.name else text)

@@ -14,7 +14,7 @@ from bms_iot.storage.classes import load_classes
 from bms_iot.storage.configuration import load_configuration
 from bms_iot.storage.points import load_latest, load_points
 
-HINT = "a point is spelled by its id, or DEVICE/OBJECT such as 1200/AI1; several as DEVICE/TYPE/NAME with * and ?"
+HINT = "a point is spelled by its iot_device_point_id, or DEVICE/OBJECT such as 1200/AI1; several as DEVICE/TYPE/NAME with * and ?"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
