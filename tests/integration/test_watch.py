@@ -69,6 +69,27 @@ async def test_a_device_that_moved_is_followed_with_its_points(tmp_path, databas
         assert running.gateway.poll.at(ELSEWHERE)
 
 
+async def test_a_poll_of_the_old_address_that_ends_after_the_move_says_nothing_of_the_new_one(tmp_path, database):
+    seven = device(7)
+    async with running_gateway(database, tmp_path, [seven]) as running:
+        await running.poll_round(2.0)
+        before = len(running.network.polls)
+        running.network.delays[7] = 8.0
+        running.network.dead.add(seven.device.address)
+        while len(running.network.polls) == before:
+            await running.poll_round(0.5)
+        running.network.delays.clear()
+        running.network.say_i_am(i_am(7, ELSEWHERE))
+        await running.until(lambda: bool(running.gateway.poll.at(ELSEWHERE)))
+        assert running.state.polls_under_way
+        await running.poll_round(20.0)
+        assert {known.address for known in running.state.heard_devices} == {ELSEWHERE}
+        assert running.state.silent_devices == set()
+        points = [point for message in running.bulk() for point in message["points"]]
+        assert ("10.9.9.9", "good") in {(point["controller_ip_address"], point["quality"]) for point in points}
+        assert [point for point in points if point["quality"] == "bad"] == []
+
+
 async def test_a_second_device_of_one_instance_is_reported_and_the_first_is_read_on(tmp_path, database):
     seven = device(7)
     async with running_gateway(database, tmp_path, [seven]) as running:

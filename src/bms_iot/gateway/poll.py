@@ -160,13 +160,19 @@ class Poll:
             await self._read_due(polled)
         except BacnetError as error:
             polled.agenda = replace(polled.agenda, failures=failures)
-            await self._silent(polled, error)
+            if self._is_meant(polled):
+                await self._silent(polled, error)
         else:
-            self._heard(polled.device, failures)
+            if self._is_meant(polled):
+                self._heard(polled.device, failures)
         finally:
             self._state.poll_ended(polled.device, now=self._clock.monotonic())
             self._busy.discard(polled.device)
             self._reschedule(polled)
+
+    def _is_meant(self, polled: PolledDevice) -> bool:
+        """Whether it still is of the plan: the points of one that moved meanwhile are read elsewhere, and may be well there."""
+        return self._devices.get(polled.device) is polled
 
     async def _prove(self, polled: PolledDevice, *, tries: int | None = None) -> None:
         """Raises WrongDevice when another device answers, DeviceUnreachable."""
