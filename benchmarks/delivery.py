@@ -92,9 +92,9 @@ async def _ours(directory: Path, port: int) -> tuple[float, int, float]:
 class _Counting(MqttBroker):
     octets = 0
 
-    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+    async def publish(self, topic: str, payload: bytes, *, retain: bool = False, content_type: str | None = None) -> None:
         self.octets += len(payload)
-        await super().publish(topic, payload, retain=retain)
+        await super().publish(topic, payload, retain=retain, content_type=content_type)
 
 
 def _polls(devices: list[list[int]]) -> Iterator[list[Reading]]:

@@ -69,11 +69,12 @@ class Taker:
     messages: int = 0
     octets: int = 0
     is_connected: bool = True
+    protocol: str | None = "5"
     _never: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def wait_connected(self) -> None: ...
 
-    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+    async def publish(self, topic: str, payload: bytes, *, retain: bool = False, content_type: str | None = None) -> None:
         await asyncio.sleep(0.01 / HURRY)
         self.messages += 1
         self.octets += len(payload)

@@ -135,6 +135,7 @@ class FakeBroker:
         self.max_bytes: int | None = None
         self.fail_next: dict[str, Exception] = {}
         """Last level of a topic → what its next message is refused with."""
+        self.protocol: str | None = "5"
         self._connected = asyncio.Event()
         if is_connected:
             self._connected.set()
@@ -152,7 +153,7 @@ class FakeBroker:
     async def wait_connected(self) -> None:
         await self._connected.wait()
 
-    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+    async def publish(self, topic: str, payload: bytes, *, retain: bool = False, content_type: str | None = None) -> None:
         await asyncio.sleep(0)
         if not self.is_connected:
             raise BrokerUnavailable("the broker is away")

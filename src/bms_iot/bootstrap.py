@@ -14,7 +14,7 @@ from bms_iot.bacnet import BacnetNetwork
 from bms_iot.bacnet.network.holders import holder_of
 from bms_iot.domain.classes import PollingClass
 from bms_iot.domain.configuration import ConfiguredDevice, Reader
-from bms_iot.domain.ports import Clock, ControllerNetwork
+from bms_iot.domain.ports import Broker, Clock, ControllerNetwork
 from bms_iot.domain.schedule import Pace
 from bms_iot.domain.subscriptions import CovTerms
 from bms_iot.errors import ConfigurationError, DatabaseLocked, SchemaError, TransportError
@@ -26,6 +26,7 @@ from bms_iot.gateway.date import Date, WatchedClock
 from bms_iot.gateway.discover import Discovered, claim, devices_of, merge
 from bms_iot.gateway.gateway import Gateway
 from bms_iot.gateway.image import CurrentImage
+from bms_iot.gateway.meter import Meter
 from bms_iot.gateway.mirror import Mirror
 from bms_iot.gateway.monitor import Monitor, keep_configuration
 from bms_iot.gateway.points import KnownPoint, known_points, select
@@ -139,7 +140,9 @@ async def _compose(
     remember = Remember(network=readers, poll=poll, database=database, clock=clock)
     await remember.recall()
     configure = Configure(database=database, readers=readers, monitor=monitor, clock=clock, state=state, upload=settings.upload)
-    broker = _broker(settings.mqtt, topics, state, lambda: greet(), lambda: reload().mqtt)  # noqa: PLW0108 - it comes later
+    connection = _broker(settings.mqtt, topics, state, lambda: greet(), lambda: reload().mqtt)  # noqa: PLW0108 - it comes later
+    broker = Meter(broker=connection, database=database, clock=clock, state=state)
+    await broker.open()
     beat = Beat(
         broker=broker, database=database, outbox=outbox, topics=topics, clock=clock, state=state,
         every_seconds=settings.heartbeat_seconds, data_directory=settings.data_directory,
@@ -159,9 +162,10 @@ async def _compose(
     publish = Publish(
         broker=broker, outbox=outbox, image=image, topics=topics, clock=clock, state=state,
         drain_readings_per_second=settings.outbox.drain_readings_per_second,
-        max_payload_bytes=settings.mqtt.max_payload_bytes,
+        max_payload_bytes=settings.mqtt.max_payload_bytes, compresses=settings.mqtt.compress_bulk,
     )  # fmt: skip
-    async with broker:
+    broker.publisher = publish
+    async with connection:
         yield Gateway(
             poll=poll,
             monitor=monitor,
@@ -176,6 +180,7 @@ async def _compose(
             ),
             store=store,
             record=record,
+            meter=broker,
             publish=publish,
             execute=compose_execute(
                 settings.writes, broker=broker, topics=topics, database=database, network=readers, image=image, monitor=monitor,
@@ -193,7 +198,7 @@ async def _compose(
 
 
 def _mirror(
-    settings: ProfileSettings, *, broker: MqttBroker, image: CurrentImage, monitor: Monitor, topics: Topics, clock: Clock
+    settings: ProfileSettings, *, broker: Broker, image: CurrentImage, monitor: Monitor, topics: Topics, clock: Clock
 ) -> Mirror | None:
     if not settings.last_values:
         return None

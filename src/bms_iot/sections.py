@@ -89,6 +89,7 @@ class MqttSettings(Section):
         0, description="how long the broker waits with the last will for us to come back; MQTT 5 only"
     )
     max_payload_bytes: Annotated[int, Field(ge=4096, le=268_435_455)] = Field(131_072, description="below the broker's maximum")
+    compress_bulk: bool = Field(False, description="send readings gzipped, where every consumer knows that; MQTT 5 only")
 
     @property
     def uses_tls(self) -> bool:

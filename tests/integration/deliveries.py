@@ -1,6 +1,7 @@
 """What delivers, over a real database, with a broker and a clock that the test owns."""
 
 import asyncio
+import gzip
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -14,7 +15,7 @@ from bms_iot.domain.readings import Condition, Quality, Reading
 from bms_iot.errors import BrokerUnavailable
 from bms_iot.gateway.image import CurrentImage
 from bms_iot.gateway.monitor import keep_configuration
-from bms_iot.gateway.publish import Publish
+from bms_iot.gateway.publish import COMPRESSED, Publish
 from bms_iot.gateway.record import Record
 from bms_iot.gateway.spare import Spare
 from bms_iot.gateway.state import GatewayState
@@ -41,8 +42,9 @@ class Listener(FakeBroker):
         self.refuses: Callable[[bytes], Exception | None] = lambda _payload: None
         self.hangs_up: Callable[[bytes], bool] = lambda _payload: False
         self.hang_ups = 0
+        self.content_types: set[str | None] = set()
 
-    async def publish(self, topic: str, payload: bytes, *, retain: bool = False, **_options: object) -> None:
+    async def publish(self, topic: str, payload: bytes, *, retain: bool = False, content_type: str | None = None) -> None:
         await asyncio.sleep(0)
         if not self.is_connected:
             raise BrokerUnavailable("the broker is away")
@@ -55,7 +57,9 @@ class Listener(FakeBroker):
             raise BrokerUnavailable("the connection was lost before the acknowledgement")
         if error := self.refuses(payload):
             raise error
-        self.took.append((self._clock.now(), json.loads(payload)))
+        self.content_types.add(content_type)
+        body = gzip.decompress(payload) if content_type == COMPRESSED else payload
+        self.took.append((self._clock.now(), json.loads(body)))
 
     def messages(self) -> list[dict[str, Any]]:
         return [message for _, message in self.took if "points" in message]
@@ -123,6 +127,7 @@ async def open_delivery(
     clock: VirtualClock | None = None,
     broker: Listener | None = None,
     connected: bool = True,
+    compresses: bool = False,
 ) -> AsyncIterator[Delivery]:
     """A start over what earlier ones left; it ends as a crash does, with nothing written down."""
     clock = clock or VirtualClock()
@@ -142,7 +147,7 @@ async def open_delivery(
     publish = Publish(
         broker=broker, outbox=outbox, image=image, clock=clock,
         topics=Topics(organization_id="org_test", site_id="site", iot_device_id="gateway"),
-        state=state, drain_readings_per_second=4000, max_payload_bytes=131_072,
+        state=state, drain_readings_per_second=4000, max_payload_bytes=131_072, compresses=compresses,
     )  # fmt: skip
     yield Delivery(
         database=database, outbox=outbox, store=store, publish=publish, record=record, state=state, clock=clock, broker=broker,

@@ -175,6 +175,7 @@ async def running_gateway(
             ),
             store=store,
             record=record,
+            meter=None,
             publish=publish,
             execute=compose_execute(
                 writes or WritesSettings(), broker=broker, topics=topics, database=database, network=readers, image=image,

@@ -7,6 +7,7 @@ import typer
 from bms_iot import __version__
 from bms_iot.cli import bacnet, commands, config, db, mqtt, points
 from bms_iot.cli.demo import demo
+from bms_iot.cli.mqtt_traffic import traffic
 from bms_iot.cli.points_history import history
 from bms_iot.cli.run import run, run_main
 from bms_iot.cli.simulate import simulate
@@ -23,6 +24,7 @@ app.add_typer(config.app, name="config")
 app.add_typer(commands.app, name="commands")
 app.add_typer(bacnet.app, name="bacnet")
 app.add_typer(mqtt.app, name="mqtt")
+mqtt.app.command()(traffic)
 points.app.command()(history)
 app.add_typer(points.app, name="points")
 app.command()(run)

@@ -30,6 +30,13 @@ class Heartbeat:
     clock_synced: bool | None
     overdue_leases: int = 0
     """Overrides that ought to be released by now and could not be."""
+    delivery_fault: str | None = None
+    """Why the broker refuses readings; None while it takes them."""
+    given_up_readings: int = 0
+    """Announced as gaps since the start."""
+    sent_bytes_today: int = 0
+    """Octets of MQTT packets since midnight UTC, without TLS and TCP."""
+    received_bytes_today: int = 0
     cpu_usage_percent: float | None = None
     memory_usage_percent: float | None = None
     disk_usage_percent: float | None = None

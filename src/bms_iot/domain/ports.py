@@ -155,10 +155,18 @@ class Broker(Protocol):
     @property
     def is_connected(self) -> bool: ...
 
+    @property
+    def protocol(self) -> str | None:
+        """The version spoken with the broker, `5` or `3.1.1`; None without a connection."""
+        ...
+
     async def wait_connected(self) -> None: ...
 
-    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
-        """Returns when the broker has acknowledged (QoS 1). Raises BrokerUnavailable, PublishRefused."""
+    async def publish(self, topic: str, payload: bytes, *, retain: bool = False, content_type: str | None = None) -> None:
+        """Returns when the broker has acknowledged (QoS 1). Raises BrokerUnavailable, PublishRefused.
+
+        Only MQTT 5 carries a `content_type` (clause 3.3.2.3.9).
+        """
         ...
 
     def renew(self) -> None:

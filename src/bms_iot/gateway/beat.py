@@ -172,6 +172,10 @@ class Beat:
             poll_lag_seconds=round(state.take_poll_lag(self._clock.monotonic()), 3),
             clock_synced=is_synchronized(),
             overdue_leases=len(state.overdue_leases),
+            delivery_fault=state.delivery_fault,
+            given_up_readings=self._outbox.evicted,
+            sent_bytes_today=state.sent_bytes_today,
+            received_bytes_today=state.received_bytes_today,
             **dataclasses.asdict(host.measure(self._data_directory)),
         )
 

@@ -12,6 +12,7 @@ from bms_iot.errors import RestartRequested
 from bms_iot.gateway.beat import Beat
 from bms_iot.gateway.date import Date
 from bms_iot.gateway.execute import Execute
+from bms_iot.gateway.meter import Meter
 from bms_iot.gateway.mirror import Mirror
 from bms_iot.gateway.monitor import Monitor
 from bms_iot.gateway.poll import Poll
@@ -44,6 +45,7 @@ class Gateway:
     subscribe: Subscribe
     store: Store
     record: Record
+    meter: Meter | None
     publish: Publish
     execute: Execute
     beat: Beat
@@ -71,6 +73,8 @@ class Gateway:
             async with asyncio.TaskGroup() as delivery:
                 delivery.create_task(self.store.run(), name="store")
                 delivery.create_task(self.record.run(), name="record")
+                if self.meter is not None:
+                    delivery.create_task(self.meter.run(), name="meter")
                 delivery.create_task(self.publish.run(), name="publish")
                 try:
                     async with asyncio.TaskGroup() as sources:

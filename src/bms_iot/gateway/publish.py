@@ -1,6 +1,7 @@
 """Deliver the outbox: what is new first, the backlog paced beside it; a message leaves on its PUBACK only."""
 
 import asyncio
+import gzip
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
@@ -30,6 +31,8 @@ REFUSED_FIRST_SECONDS, REFUSED_MOST_SECONDS = 30.0, 300.0
 SETTLE_SECONDS = 11.0
 UNSPECIFIED, PACKET_TOO_LARGE = 0x80, 0x95
 """MQTT 5 reason codes (clause 3.4.2.1)."""
+COMPRESSED = "application/json+gzip"
+"""The content type of a compressed message; others have none."""
 _UNENCODABLE = (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError)
 
 
@@ -61,18 +64,19 @@ class Publish:
         state: GatewayState,
         drain_readings_per_second: int,
         max_payload_bytes: int,
+        compresses: bool = False,
     ) -> None:
         self._broker, self._outbox, self._clock, self._state = broker, outbox, clock, state
         self._topic = topics.bulk
         self._encoder = BulkEncoder(iot_device_id=state.deployment.device_id, point=image.point, optional=image.optional)
         self._drain_readings_per_second = drain_readings_per_second
-        self._max_payload_bytes = max_payload_bytes
+        self._max_payload_bytes, self._compresses = max_payload_bytes, compresses
         self._doubts = Doubts(clock)
         self._sending = asyncio.Lock()
         """One batch at a time: when the connection ends, what was under way is known."""
         self._refused_pause = REFUSED_FIRST_SECONDS
-        self.delivered = 0
-        """Readings acknowledged since the start."""
+        self.delivered = self.delivered_messages = 0
+        """Readings and messages acknowledged since the start."""
 
     async def run(self) -> None:
         """Deliver until cancelled; then write down what was acknowledged."""
@@ -128,7 +132,7 @@ class Publish:
                     missing.append((expected, message.seq - 1))
                 expected = message.seq + 1
             async with self._sending:
-                await asyncio.gather(*(self._broker.publish(self._topic, self._encode(message)) for message in found))
+                await asyncio.gather(*(self._send(self._encode(message)) for message in found))
             sent, readings = sent + len(found), readings + sum(message.count for message in found)
             await self._clock.sleep(sum(message.count for message in found) / self._drain_readings_per_second)
         if expected <= last_seq:
@@ -240,6 +244,7 @@ class Publish:
         if messages:
             self._outbox.acknowledge(messages, self._clock.now())
             self.delivered += sum(message.count for message in messages)
+            self.delivered_messages += len(messages)
             self._doubts.acknowledged += len(messages)
             self._refused_pause = REFUSED_FIRST_SECONDS
             for message in messages:
@@ -253,7 +258,7 @@ class Publish:
             payload = self._encode(message)
             if len(payload) > self._max_payload_bytes and message.count > 1:
                 await self._set_aside(message, "it is too large")
-            await self._broker.publish(self._topic, payload)
+            await self._send(payload)
         except StorageError as error:
             await self._park(message, str(error))
         except PublishRefused as error:
@@ -263,6 +268,12 @@ class Publish:
         else:
             return True
         return False
+
+    async def _send(self, payload: bytes) -> None:
+        if self._compresses and self._broker.protocol == "5":
+            await self._broker.publish(self._topic, gzip.compress(payload, 6, mtime=0), content_type=COMPRESSED)
+        else:
+            await self._broker.publish(self._topic, payload)
 
     async def _set_aside(self, message: StoredMessage, reason: str) -> None:
         """Make two of it, or give it up. Raises _Split when two could be made of it: delivery then begins again."""

@@ -50,6 +50,8 @@ class GatewayState:
     monitoring_changed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when monitoring was started or stopped, or the configuration was replaced."""
 
+    sent_bytes_today: int = 0
+    received_bytes_today: int = 0
     delivery_fault: str | None = None
     """Why the broker refuses messages of the stream; None while it takes them."""
 

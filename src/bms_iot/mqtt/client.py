@@ -140,11 +140,11 @@ class MqttBroker:
         """Connect again at once, with the credentials and certificates as they are now; the last will is not published."""
         self._renewed.set()
 
-    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+    async def publish(self, topic: str, payload: bytes, *, retain: bool = False, content_type: str | None = None) -> None:
         """Returns when the broker has acknowledged. Raises BrokerUnavailable, PublishRefused; nothing is kept for later."""
         if self._connection is None:
             raise BrokerUnavailable("there is no connection to the broker")
-        await self._connection.publish(topic, payload, retain=retain)
+        await self._connection.publish(topic, payload, retain=retain, content_type=content_type)
 
     async def receive(self) -> Message:
         """The next message of the subscribed topics."""

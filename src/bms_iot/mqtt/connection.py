@@ -118,12 +118,12 @@ class Connection:
             raise BrokerUnavailable(f"the broker hung up after its welcome: {self._end.result()}")
         return [(topic_filter, code) for topic_filter, code in zip(filters, codes, strict=False) if code.is_failure]
 
-    async def publish(self, topic: str, payload: bytes, *, retain: bool) -> None:
+    async def publish(self, topic: str, payload: bytes, *, retain: bool, content_type: str | None = None) -> None:
         """Send with QoS 1 and return on PUBACK. Raises BrokerUnavailable, PublishRefused."""
         self._check_limits(topic, payload, retain=retain)
         await self._room.acquire()
         try:
-            acknowledged = self._send(topic, payload, retain=retain)
+            acknowledged = self._send(topic, payload, retain=retain, content_type=content_type)
         except BaseException:
             self._room.release()
             raise
@@ -305,10 +305,12 @@ class Connection:
         if retain and not self._retain_available:
             raise PublishRefused("the broker does not keep retained messages", reason_code=RETAIN_NOT_SUPPORTED)
 
-    def _send(self, topic: str, payload: bytes, *, retain: bool) -> asyncio.Future[None]:
+    def _send(self, topic: str, payload: bytes, *, retain: bool, content_type: str | None) -> asyncio.Future[None]:
         if self.is_lost:
             raise BrokerUnavailable(f"the connection to the broker was lost: {self._end.result()}")
-        sent = self._client.publish(topic, payload, qos=1, retain=retain)
+        described = content_type is not None and self.version == MQTTProtocolVersion.MQTTv5
+        properties = _properties(PacketTypes.PUBLISH, ContentType=content_type) if described else None
+        sent = self._client.publish(topic, payload, qos=1, retain=retain, properties=properties)
         if sent.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
             raise BrokerUnavailable(f"the message could not be sent: {paho.error_string(sent.rc)}")
         if not self._puback:
@@ -340,7 +342,7 @@ class Connection:
             _settle(acknowledged, BrokerUnavailable(f"the connection was lost before the acknowledgement: {reason}"))
 
 
-def _properties(packet_type: int, **values: int) -> Properties:
+def _properties(packet_type: int, **values: object) -> Properties:
     properties = Properties(packet_type)  # type: ignore[no-untyped-call]
     for name, value in values.items():
         setattr(properties, name, value)
