@@ -125,6 +125,7 @@ async def _compose(
         iot_device_id=state.deployment.device_id,
     )
     outbox, image = Outbox(database, state.boot, settings.outbox.bounds), CurrentImage()
+    outbox.dates = lambda: state.dates
     await outbox.open()
     record = Record(database=database, image=image, clock=clock, bounds=settings.history.bounds)
     store = Store(
@@ -148,7 +149,7 @@ async def _compose(
         every_seconds=settings.heartbeat_seconds, data_directory=settings.data_directory,
     )  # fmt: skip
     date = Date(
-        clock=clock, store=store, image=image, state=state, file=EarlyDatesFile(settings.data_directory),
+        clock=clock, store=store, image=image, record=record, state=state, file=EarlyDatesFile(settings.data_directory),
         newest_seq=lambda: outbox.newest()[1],
     )  # fmt: skip
     date.open()

@@ -128,6 +128,7 @@ async def running_gateway(
     state = GatewayState(deployment=DEPLOYMENT, boot=boot, started_at=clock.now(), version="test", schema_revision="head")
     topics = Topics(organization_id="org_test", site_id="site", iot_device_id="gateway")
     outbox, image = Outbox(database, boot, bounds or Bounds()), CurrentImage()
+    outbox.dates = lambda: state.dates
     await outbox.open()
     async with Readers(lambda _reader: _opened(network)) as readers:
         await readers.use([Reader(id="r", host="10.0.0.1")])
@@ -156,7 +157,7 @@ async def running_gateway(
             upload=upload or UploadSettings(patience_seconds=0.1),
         )
         date = Date(
-            clock=clock, store=store, image=image, state=state, file=EarlyDatesFile(directory),
+            clock=clock, store=store, image=image, record=record, state=state, file=EarlyDatesFile(directory),
             newest_seq=lambda: outbox.newest()[1],
         )  # fmt: skip
         date.open()

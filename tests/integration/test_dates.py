@@ -1,7 +1,9 @@
 """Readings taken before the box knew the time, and clocks that are set while it runs."""
 
 import itertools
-from datetime import datetime, timedelta
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -53,6 +55,27 @@ async def test_what_is_not_sent_yet_is_dated_again_and_marked_and_what_follows_i
         moments = [datetime.fromisoformat(times(message)[0]) for message in bulk]
         steps = {round((later - earlier).total_seconds()) for earlier, later in itertools.pairwise(moments)}
         assert steps == {10}
+
+
+async def test_a_year_that_was_none_ages_nothing_and_the_history_is_dated_again(database, tmp_path):
+    year = timedelta(days=-365)
+    async with running_gateway(database, tmp_path, devices(), connected=False, wrong_time=year) as running:
+        await running.poll_round(130.0)
+        early = running.outbox.newest()[1]
+        running.clock.is_set = True
+        await running.poll_round(5.0)
+        await running.outbox.prune(running.clock.now())
+        assert running.outbox.evicted == 0
+        oldest = await running.outbox.oldest_at()
+        assert oldest is not None
+        assert running.clock.now() - oldest < timedelta(minutes=3)
+        running.broker.come()
+        await running.poll_round(10.0)
+        await running.until(lambda: len({message["seq"] for message in running.bulk()}) >= early)
+    with closing(sqlite3.connect(tmp_path / "bms_bacnet.db")) as connection:
+        kept = connection.execute("SELECT min(acquired_at), count(*) FROM history").fetchone()
+    assert kept[1] >= 2
+    assert datetime.fromtimestamp(kept[0] / 1e6, UTC).year == 2026
 
 
 async def test_a_boot_of_the_same_run_of_the_kernel_is_dated_again_by_the_next(database, tmp_path):

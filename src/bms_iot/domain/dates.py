@@ -43,6 +43,13 @@ class Dates:
         early = self.early.get(boot)
         return early if early is not None and (early.until_seq is None or seq <= early.until_seq) else None
 
+    def right(self, boot: int, seq: int, moment: datetime) -> datetime | None:
+        """A moment this message was dated with, as it really was; None where nobody knows."""
+        early = self.of(boot, seq)
+        if early is None:
+            return moment
+        return None if early.shift is None else moment + early.shift
+
     def settle(self, readings: Sequence[Reading]) -> Sequence[Reading]:
         """These with the right times, where they were in the air while the clock was put right."""
         if self._turned is None:

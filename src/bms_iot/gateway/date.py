@@ -10,6 +10,7 @@ import structlog
 from bms_iot.domain.dates import Dates, EarlyDates
 from bms_iot.domain.ports import Clock
 from bms_iot.gateway.image import CurrentImage
+from bms_iot.gateway.record import Record
 from bms_iot.gateway.state import GatewayState
 from bms_iot.gateway.store import Store
 from bms_iot.storage.early_dates import EarlyBoot, EarlyDatesFile
@@ -53,12 +54,14 @@ class Date:
         clock: WatchedClock,
         store: Store,
         image: CurrentImage,
+        record: Record,
         state: GatewayState,
         file: EarlyDatesFile,
         newest_seq: Callable[[], int],
     ) -> None:
         self._clock, self._store, self._image, self._state = clock, store, image, state
-        self._file, self._newest_seq = file, newest_seq
+        self._record, self._file, self._newest_seq = record, file, newest_seq
+        self._began = clock.now()
         self._boots: dict[int, EarlyBoot] = {}
         self._base = clock.base
 
@@ -103,6 +106,7 @@ class Date:
             self._image.redate(shift)
             self._state.started_at += shift
             self._publish(changed=True, turned=(ended, shift))
+            await self._record.redate(self._began, ended, shift)
         log.warning("clock_trusted", shift_seconds=round(shift.total_seconds(), 3))
         self._state.changed.set()
 

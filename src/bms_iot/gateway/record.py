@@ -1,6 +1,7 @@
 """Keep on the device what points were: on change, and once an hour."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -60,6 +61,13 @@ class Record:
         self._waiting.append(
             Entry(acquired_at=acquired_at, point_id=point_id, present_value=present_value, quality=condition.quality)
         )
+
+    async def redate(self, since: datetime, until: datetime, shift: timedelta) -> None:
+        """What was read between these times was read that much later."""
+        self._waiting[:] = [replace(entry, acquired_at=entry.acquired_at + shift) for entry in self._waiting]
+        self._kept = {point_id: (at + shift, value, condition) for point_id, (at, value, condition) in self._kept.items()}
+        if self.is_on:
+            await self._database.write(history.redate, since, until, shift)
 
     async def run(self) -> None:
         """Write until cancelled, and then a last time."""

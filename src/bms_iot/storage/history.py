@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import String, delete, func, select, type_coerce
+from sqlalchemy import String, delete, func, select, type_coerce, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -47,6 +47,15 @@ async def insert(connection: AsyncConnection, entries: Sequence[Entry]) -> int:
     make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     await connection.execute(make(_table).on_conflict_do_nothing(), rows)
     return len(rows)
+
+
+async def redate(connection: AsyncConnection, since: datetime, until: datetime, shift: timedelta) -> None:
+    """The entries of that time are of another: move them by `shift`."""
+    at = _table.c.acquired_at
+    of_that_time = at.between(microseconds(since), microseconds(until))
+    # Below zero first, where nothing is: on its way an entry may pass the place of another.
+    await connection.execute(update(_table).where(of_that_time).values(acquired_at=-(at + shift // _MICROSECOND)))
+    await connection.execute(update(_table).where(at < 0).values(acquired_at=-at))
 
 
 async def count(connection: AsyncConnection) -> int:

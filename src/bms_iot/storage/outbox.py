@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bms_iot.domain.dates import Dates
 from bms_iot.domain.delivery import Bounds, DeliveryState, Gap
 from bms_iot.domain.readings import Reading
 from bms_iot.storage import compact, messages
@@ -66,6 +67,8 @@ class Outbox:
         """Messages in the database, delivered ones included."""
         self.disk_bytes = 0
         """About the room they take."""
+        self.dates: Callable[[], Dates] = Dates
+        """Which messages were dated before the clock was trusted; set by whoever knows."""
         self.shrunk = asyncio.Event()
         """Set when messages leave; whoever waits for it clears it first."""
         self.gapped = asyncio.Event()
@@ -229,11 +232,11 @@ class Outbox:
         await self._database.write(messages.mark_announced, gap, now)
 
     async def oldest_at(self) -> datetime | None:
-        """When the oldest waiting reading was acquired, aware UTC; None when nothing waits."""
+        """When the oldest waiting reading was acquired, aware UTC; None when nothing waits, or nobody knows."""
         if not self.messages:
             return None
         oldest = await self.following(FIRST, limit=1, until=self.newest())
-        return oldest[0].first_at if oldest else None
+        return self.dates().right(*oldest[0].key, oldest[0].first_at) if oldest else None
 
     async def prune(self, now: datetime) -> None:
         """Forget what was delivered before the replay window, and give up what waits for longer than it may."""
@@ -345,7 +348,12 @@ class Outbox:
             found = await messages.oldest_waiting(
                 connection, after=self._low, limit=EVICT_AT_ONCE, lent=self._lent | self._acknowledged.keys(), boots=True
             )
-            aged = [head for head in found if CLOCK_WAS_SET <= head.created_at < oldest]
+            dates = self.dates()
+            aged = [
+                head
+                for head in found
+                if (created_at := dates.right(*head.key, head.created_at)) is not None and CLOCK_WAS_SET <= created_at < oldest
+            ]
             return await self._give_up(connection, aged, "it had waited too long", now)
 
         return self._given_up(await self._database.write(give_up), left=True)
