@@ -91,6 +91,8 @@ class Running:
         for _ in range(int(seconds / 0.5)):
             await self.clock.advance(0.5)
             await asyncio.sleep(0.01)
+            while any(getattr(task.get_coro(), "__name__", "") == Database._work.__name__ for task in asyncio.all_tasks()):
+                await asyncio.sleep(0.001)
 
     def bulk(self) -> list[dict[str, Any]]:
         return [json.loads(payload) for topic, payload, _ in self.broker.published if topic == f"{BASE}/bulk"]

@@ -89,3 +89,15 @@ async def test_an_answer_forwarded_by_a_bbmd_is_none() -> None:
         answer = await ours.request(Station(device.host, device.port), reading(1))
         assert b"\x44\x3f\x80\x00\x00" in answer
         assert ours.counters.foreign == 1
+
+
+async def test_a_request_of_the_device_that_is_cut_off_does_not_fail_what_it_is_asked() -> None:
+    cut_off = [frame(apdu) for apdu in (b"\x10", b"\x00", b"\x0c\x05\x01")]
+
+    def behaviour(device: Responder, request: Request) -> Sequence[bytes]:
+        return [*cut_off, frame(device.answer(request))]
+
+    async with analogs(1) as device, Client(host="127.0.0.1", port=free_port()) as ours:
+        device.behaviour = behaviour
+        await ours.request(Station(device.host, device.port), reading(1))
+        assert ours.counters.malformed == len(cut_off)

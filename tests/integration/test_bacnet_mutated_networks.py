@@ -63,7 +63,7 @@ def mutated(datagram: bytes, chance: random.Random) -> bytes:
 
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_mutated_datagrams_leave_nothing_open(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("routers", "sending"):
+    for module in ("network.routers", "transactions.sending"):
         monkeypatch.setattr(f"bms_iot.bacnet.{module}.BUSY_SECONDS", 0.2)
     chance, raised = random.Random(seed), list[dict[str, Any]]()
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: raised.append(context))

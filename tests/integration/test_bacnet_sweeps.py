@@ -162,3 +162,31 @@ async def test_a_silent_device_is_unreachable_after_the_tries_of_one_request():
         with pytest.raises(DeviceUnreachable):
             await ours.read_points(device.device, tuple(device.points()))
         assert len(device.requests) == 3
+
+
+async def test_a_poll_that_is_cancelled_after_an_answer_it_could_not_take_leaves_no_value_of_it():
+    """The first reply comes again: it is not taken for what is known."""
+    spoil = False
+    going_on = asyncio.Event()
+
+    def behaviour(device, request):
+        answer = polite(device, request)
+        if not spoil:
+            return answer
+        going_on.set()
+        return [] if len(device.requests) > asked else [answer[0].replace(b"\x91\x00\x29\x51", b"\x97\x00\x29\x51")]
+
+    async with Responder({(0, 1): analog(1.0), (0, 2): analog(2.0)}, behaviour=behaviour) as device, network() as ours:
+        points = tuple(device.points())
+        first = await ours.read_points(device.device, points)
+        asked, spoil = len(device.requests) + 1, True
+        device.objects[0, 1] = analog(77.0)
+        reading = asyncio.create_task(ours.read_points(device.device, points))
+        await going_on.wait()
+        await asyncio.sleep(0.05)
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+        spoil = False
+        device.objects[0, 1] = analog(1.0)
+        again = await ours.read_points(device.device, points)
+        assert [each[2:4] for each in again] == [each[2:4] for each in first]

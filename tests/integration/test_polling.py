@@ -123,3 +123,32 @@ async def test_being_woken_costs_one_look_at_what_is_due_and_no_more(tmp_path, d
             poll.resume()
             await running.clock.advance(0.01)
         assert 5 <= looks <= 6
+
+
+async def test_a_device_that_leaves_the_plan_and_comes_back_while_it_is_asked_is_read_on(tmp_path, database):
+    async with running_gateway(database, tmp_path, [configured(7, (AI, 1))]) as running:
+        await running.poll_round(2.0)
+        poll, network = running.gateway.poll, running.network
+        (device,) = poll.devices
+        points = network.read[0]
+        network.delays[7] = 5.0
+        asked = len(network.read)
+        await running.poll_round(10.0)
+        assert len(network.read) == asked + 1
+        poll.replan({})
+        poll.replan({device: points})
+        network.delays.clear()
+        await running.poll_round(30.0)
+        assert len(network.read) >= asked + 3
+
+
+async def test_of_a_device_that_left_the_plan_while_it_was_asked_nothing_is_said(tmp_path, database):
+    async with running_gateway(database, tmp_path, [configured(7, (AI, 1))]) as running:
+        await running.poll_round(2.0)
+        running.network.delays[7] = 5.0
+        await running.poll_round(10.0)
+        running.gateway.poll.replan({})
+        running.network.silent.add(7)
+        await running.poll_round(20.0)
+        assert not running.state.silent_devices
+        assert not running.state.heard_devices

@@ -119,3 +119,11 @@ def test_changes_without_end_are_logged_a_hundred_times_an_hour():
             table.hear(R1, 3, "01 0005")
     assert len(logged) == routers.MAX_EVENTS + 1
     assert logged[-1]["event"] == "routers_not_steady"
+
+
+def test_routes_that_were_only_offered_make_room_before_those_that_something_came_through():
+    table = Table()
+    table.routers.heard(5, *R1)
+    for first in range(6, 6 + 2 * routers.MAX_ROUTES, 512):
+        table.hear(R2, 1, "".join(f"{number:04x}" for number in range(first, first + 512)))
+    assert table.router_of(5) == R1

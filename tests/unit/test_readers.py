@@ -1,5 +1,7 @@
 """Which of our BACnet interfaces reaches a controller."""
 
+import asyncio
+from collections.abc import Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from bms_iot.domain.configuration import Reader
 from bms_iot.domain.points import Device, DeviceAddress
 from bms_iot.domain.ports import FoundDevice, ObjectList
+from bms_iot.domain.subscriptions import CovTerms
 from bms_iot.errors import DeviceUnreachable, TransportError
 from bms_iot.gateway.readers import Readers
 from tests.clock import VirtualClock
@@ -197,3 +200,85 @@ async def test_a_reader_that_cannot_broadcast_does_not_stop_the_others():
         interfaces.networks["s"].who_is = refuse  # type: ignore[method-assign]
         with pytest.raises(TransportError):
             await readers.who_is()
+
+
+@pytest.fixture
+async def following():
+    """Starts to follow a device; what is followed ends with the test."""
+    tasks: list[asyncio.Task[None]] = []
+
+    def start(readers: Readers, host: str) -> None:
+        follow = readers.follow(device(host), [], CovTerms(), deliver=lambda _reading: None, report=lambda *_: None)
+        tasks.append(asyncio.get_running_loop().create_task(follow))
+
+    yield start
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def until(holds: Callable[[], object]) -> None:
+    async with asyncio.timeout(5):
+        while not holds():
+            await asyncio.sleep(0)
+
+
+async def test_what_is_followed_goes_on_through_the_reader_that_takes_over(following):
+    interfaces = Interfaces()
+    async with Readers(interfaces.open) as readers:
+        await readers.use([NORTH, SOUTH])
+        north, south = interfaces.networks["n"], interfaces.networks["s"]
+        following(readers, "10.1.0.77")
+        await until(lambda: north.followed)
+        unreachable(interfaces, "n")
+        await readers.probe(device("10.1.0.77"))
+        await until(lambda: south.followed)
+        assert not north.followed
+        await readers.use([NORTH])
+        await until(lambda: north.followed)
+        assert not south.followed
+
+
+async def test_what_is_followed_ends_with_the_last_reader_and_stays_where_it_is_while_others_change(following):
+    interfaces = Interfaces()
+    async with Readers(interfaces.open) as readers:
+        await readers.use([NORTH])
+        following(readers, "10.1.0.77")
+        north = interfaces.networks["n"]
+        await until(lambda: north.followed)
+        followed = list(north.followed.values())
+        await readers.use([NORTH, SOUTH])
+        await asyncio.sleep(0)
+        assert list(north.followed.values()) == followed
+        await readers.use([])
+        await until(lambda: not north.followed)
+
+
+async def test_readers_that_are_changed_while_others_are_opened_are_opened_once(monkeypatch):
+    monkeypatch.setattr("bms_iot.gateway.readers.RETRY_SECONDS", 0.0)
+    opened: list[str] = []
+    going_on = asyncio.Event()
+
+    class Slow(Interfaces):
+        @asynccontextmanager
+        async def open(self, reader):
+            opened.append(reader.id)
+            async with super().open(reader) as network:
+                await going_on.wait()
+                yield network
+
+    interfaces = Slow("s")
+    async with Readers(interfaces.open) as readers:
+        going_on.set()
+        await readers.use([NORTH, SOUTH])
+        going_on.clear()
+        interfaces.broken.clear()
+        retrying = asyncio.get_running_loop().create_task(readers.keep_open())
+        await until(lambda: opened == ["n", "s", "s"])
+        using = asyncio.get_running_loop().create_task(readers.use([SOUTH]))
+        await asyncio.sleep(0)
+        going_on.set()
+        await using
+        retrying.cancel()
+        assert opened == ["n", "s", "s"]
+        assert await reached_by(readers, "10.1.0.77") == "s"

@@ -8,10 +8,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from bms_iot.bacnet.values.codec import ContextValue, DecodeError, Value, decode_all, decode_until, encode_tag, encode_unsigned
+from bms_iot.bacnet.values.codec import (
+    Constructed,
+    ContextValue,
+    DecodeError,
+    Value,
+    decode_all,
+    decode_until,
+    encode_tag,
+    encode_unsigned,
+)
 
 MAX_APDU = 1476
 """The largest APDU of BACnet/IP, which is what we accept; its code in a request is 5 (clause 20.1.2.5)."""
+
+MAX_NUMBER_OCTETS = 8
+"""Of an Unsigned or Enumerated."""
 
 INVOKE_ID_AT = 2
 """Where a confirmed request has its invoke id, counted from the start of the APDU."""
@@ -190,7 +202,15 @@ def invoke_id_of(apdu: bytes) -> int | None:
 
 
 def property_error(values: Sequence[Value]) -> PropertyError:
-    """Class and code of an error; 0 (device, other) for what is not there or no number."""
-    numbers = [int(value) if isinstance(value, int) else 0 for value in values if not isinstance(value, ContextValue)]
-    error_class, error_code = (*numbers, 0, 0)[:2]
+    """Class and code of an error, also in context tags or in a constructed value; 0 (device, other) for what is no number."""
+    while len(values) == 1 and isinstance(values[0], Constructed):
+        values = values[0].items
+    plain = [value for value in values if not isinstance(value, ContextValue)]
+    error_class, error_code = (*map(_number, plain or values), 0, 0)[:2]
     return PropertyError(error_class, error_code)
+
+
+def _number(value: Value) -> int:
+    if isinstance(value, ContextValue) and len(value.octets) <= MAX_NUMBER_OCTETS:
+        return int.from_bytes(value.octets, "big")
+    return int(value) if isinstance(value, int) else 0

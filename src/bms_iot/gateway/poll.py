@@ -168,7 +168,10 @@ class Poll:
         finally:
             self._state.poll_ended(polled.device, now=self._clock.monotonic())
             self._busy.discard(polled.device)
-            self._reschedule(polled)
+            if (current := self._devices.get(polled.device)) is not None:  # another one, when it left the plan and came back
+                self._reschedule(current)
+            else:
+                self._state.forget(polled.device)
 
     def _is_meant(self, polled: PolledDevice) -> bool:
         """Whether it still is of the plan: the points of one that moved meanwhile are read elsewhere, and may be well there."""

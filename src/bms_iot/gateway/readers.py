@@ -48,6 +48,10 @@ class Readers:
         self._silent: dict[DeviceAddress, Reader] = {}
         """Those whose last request went unanswered, and through which reader."""
         self._listeners: list[Callable[[FoundDevice], None]] = []
+        self._changing = asyncio.Lock()
+        """Held while readers are opened and closed."""
+        self._followed: dict[asyncio.Timeout, tuple[DeviceAddress, Reader]] = {}
+        """Who is followed through which reader; the time-out ends it, so that it goes on through another."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -63,23 +67,27 @@ class Readers:
 
         Raises TransportError when none of them can be opened: then those before are in use again.
         """
-        before = list(self._in_use)
-        for reader in before:
-            if reader not in readers:
-                await self._close(reader)
-        error = await self._open_missing(readers)
-        self._wanted = tuple(readers)
-        if not self._in_use and error is not None:
-            if before:
-                self._wanted = tuple(before)
-                await self._open_missing(before)
-            raise error
+        async with self._changing:
+            before = list(self._in_use)
+            for reader in before:
+                if reader not in readers:
+                    await self._close(reader)
+            error = await self._open_missing(readers)
+            self._wanted = tuple(readers)
+            if not self._in_use and error is not None:
+                if before:
+                    self._wanted = tuple(before)
+                    await self._open_missing(before)
+                raise error
+        self._follow_elsewhere()
 
     async def keep_open(self) -> None:
         """Try again and again to open what is wanted and not open, until cancelled."""
         while True:
             await asyncio.sleep(RETRY_SECONDS)
-            await self._open_missing(self._wanted)
+            async with self._changing:
+                await self._open_missing(self._wanted)
+            self._follow_elsewhere()
 
     async def _open_missing(self, readers: Sequence[Reader]) -> TransportError | None:
         """The first failure."""
@@ -132,6 +140,14 @@ class Readers:
         log.info("device_through_another_reader", address=str(address), reader=reader.id, before=self._chosen(address).id)
         _note(self._instead, address, reader)
         self._silent.pop(address, None)
+        self._follow_elsewhere()
+
+    def _follow_elsewhere(self) -> None:
+        """End what follows a controller through another reader than it is reached through now."""
+        for limit, (address, reader) in tuple(self._followed.items()):
+            if not self._in_use or self._chosen(address) != reader:
+                del self._followed[limit]
+                limit.reschedule(asyncio.get_running_loop().time())
 
     async def who_is(
         self, *, low: int | None = None, high: int | None = None, address: DeviceAddress | None = None, wait_seconds: float = 3.0
@@ -211,7 +227,25 @@ class Readers:
         return await self._through(device.address).write_points(device, writes)
 
     async def follow(self, device: Device, points: Sequence[Point], terms: CovTerms, *, deliver: Deliver, report: Report) -> None:
-        await self._through(device.address).follow(device, points, terms, deliver=deliver, report=report)
+        """See `ControllerNetwork`; through another reader as soon as the device is reached through that one."""
+        while True:
+            async with self._changing:
+                network = self._through(device.address)
+                reader = self._chosen(device.address)
+            try:
+                async with asyncio.timeout(None) as limit:
+                    self._followed[limit] = device.address, reader
+                    try:
+                        await network.follow(device, points, terms, deliver=deliver, report=report)
+                    finally:
+                        self._followed.pop(limit, None)
+                return
+            except TimeoutError:
+                if not limit.expired():
+                    raise
+            except TransportError:
+                if self._in_use.get(reader, (None,))[0] is network:
+                    raise
 
 
 def _note(notes: dict[DeviceAddress, Reader], address: DeviceAddress, reader: Reader) -> None:

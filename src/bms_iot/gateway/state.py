@@ -97,6 +97,11 @@ class GatewayState:
             self.heard_devices.add(device)
             self.changed.set()
 
+    def forget(self, device: Device) -> None:
+        """It is not asked any more: whether it answers is not known."""
+        self.silent_devices.discard(device)
+        self.heard_devices.discard(device)
+
     def device_silent(self, device: Device) -> None:
         self.heard_devices.discard(device)
         if device not in self.silent_devices:

@@ -48,12 +48,16 @@ REJECT_REASONS = (
 
 @dataclass(slots=True)
 class Route:
-    """The router that leads to a network; `suspect` since something went unanswered and nothing has been heard from there."""
+    """The router that leads to a network; `suspect` since something went unanswered and nothing has been heard from there.
+
+    `proven` when something has come from there: routes that were only offered make room first.
+    """
 
     host: str
     port: int
     busy_until: float = 0.0
     suspect: bool = False
+    proven: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,9 +132,12 @@ class Routers:
         """Something came from `network` through that router."""
         route = self._routes.get(network)
         if route is not None and (route.host, route.port) == (host, port):
-            route.suspect = False
+            route.suspect, route.proven = False, True
             return None
-        return self._offered(network, host, port)
+        news = self._offered(network, host, port)
+        if news is not None:
+            self._routes[network].proven = True
+        return news
 
     def receive(self, message: NetworkMessage, now: float) -> list[Reachable | Rejected]:
         """Take a network layer message; what has changed by it."""
@@ -164,7 +171,8 @@ class Routers:
         if known is not None and ((known.host, known.port) == (host, port) or not known.suspect):
             return None
         if known is None and len(self._routes) >= MAX_ROUTES:
-            del self._routes[next(iter(self._routes))]
+            offered = (number for number, route in self._routes.items() if not route.proven)
+            del self._routes[next(offered, next(iter(self._routes)))]
         self._routes[network] = Route(host, port)
         self._nobody_until.pop(network, None)
         self._counters.routes_learned += 1

@@ -71,7 +71,7 @@ class Chunk:
     def take(self, parameters: bytes, states: States, layouts: Layouts, meanings: Meanings) -> bool:
         """Bring `states` up to date with a reply; false when its layout is not known and cannot be learned.
 
-        After that the chunk's states are whatever they are, and somebody else has to write them.
+        After that the chunk's states are whatever they are, and somebody else has to write them: nothing is compared with them.
         """
         if parameters == self._last:
             return True
@@ -79,12 +79,14 @@ class Chunk:
         if layout is None or not layout.accepts(parameters, self._expected):
             layout = self._find(parameters, layouts)
             if layout is None:
+                self.forget()
                 return False
         parts = layout.parts.unpack(parameters)
         numbers, results = parts[::2], parts[1::2]
         try:
             self._compare(numbers, results, states, meanings)
         except DecodeError:
+            self.forget()
             return False
         self._last, self._numbers, self._results = parameters, numbers, results
         return True

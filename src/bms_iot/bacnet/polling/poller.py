@@ -1,9 +1,11 @@
 """Reading many properties of one device: batches sized to what it can answer, and what to do when it does not like them.
 
 - A batch of several properties is a ReadPropertyMultiple, a single one a ReadProperty.
-- An Abort, a Reject or an Error for a whole batch: halve the budget, ask for the two halves.
+- An Abort, a Reject or an Error for a whole batch: halve the budget, but not for an Error that is about one of it, and ask for the
+  two halves.
 - Silence: one ReadProperty as the last try. When that is answered the batch was too big.
-- A malformed answer: ask for the two halves, so that one object cannot spoil the others.
+- A malformed answer: ask for the two halves, so that one object cannot spoil the others. After many of them halve the budget; with
+  no other answer to any batch, ReadProperty only.
 - Unrecognized service, or a device that never answered one and is silent twice or refuses the smallest batch: ReadProperty only.
 """
 
@@ -16,7 +18,7 @@ from typing import TypeAlias
 
 from bms_iot.bacnet.apdu import Abort, ComplexAck, Error, PropertyError, Reject, SimpleAck
 from bms_iot.bacnet.network.npdu import Station
-from bms_iot.bacnet.polling.profile import REPLY_HEADER_OCTETS, Profile, estimate
+from bms_iot.bacnet.polling.profile import MIN_BUDGET, REPLY_HEADER_OCTETS, Profile, estimate
 from bms_iot.bacnet.polling.trust import trusted
 from bms_iot.bacnet.services.reading import (
     PropertyReference,
@@ -34,6 +36,8 @@ from bms_iot.domain.readings import ReadingError
 from bms_iot.errors import BacnetError, DeviceUnreachable, MalformedReply, TransportError
 
 UNRECOGNIZED_SERVICE = 9
+_ABOUT_ONE = frozenset({27, 31, 32})
+"""Error codes read-access-denied, unknown-object, unknown-property: smaller batches would not do better."""
 MAX_SILENCES = 3
 """So many requests may end in silence before the rest of the device's properties is not asked for any more."""
 MAX_DROPPED = 6
@@ -125,6 +129,8 @@ class _Job:
         self._silences = 0
         self._dropped = 0
         self._malformed = 0
+        self._decoded = heard
+        """A ReadPropertyMultiple was answered so that it could be read."""
         self._failure: DeviceUnreachable | TransportError | None = None
 
     def want(self, references: Sequence[PropertyReference]) -> None:
@@ -253,6 +259,7 @@ class _Job:
             self._spoilt(batch)
             return
         self._profile.succeeded()
+        self._decoded = True
         outcomes, at = self.answers.outcomes, self._now()
         left_out: Batch = []
         for reference in batch:
@@ -264,12 +271,12 @@ class _Job:
                 self._settle(reference, outcome_of(outcome))
             else:
                 left_out.append(reference)
-        self._ask_again(left_out)
+        self._ask_again(left_out, is_progress=len(left_out) < len(batch))
 
-    def _ask_again(self, left_out: Batch) -> None:
-        """Ask for what an answer left out: once more together, and then, within bounds, one by one."""
-        alone = [reference for reference in left_out if reference in self._asked_again]
-        together = [reference for reference in left_out if reference not in self._asked_again]
+    def _ask_again(self, left_out: Batch, *, is_progress: bool) -> None:
+        """Ask for what an answer left out: together as long as answers bring something, and then, within bounds, one by one."""
+        alone = [] if is_progress else [reference for reference in left_out if reference in self._asked_again]
+        together = left_out if is_progress else [reference for reference in left_out if reference not in self._asked_again]
         self._asked_again.update(together)
         if together:
             self._waiting.append(together)
@@ -285,17 +292,26 @@ class _Job:
             profile.has_rpm = False
             self._waiting.appendleft(batch)
             return
-        profile.shrink(_octets(batch))
+        if not (isinstance(answer, Error) and answer.error.error_code in _ABOUT_ONE):
+            profile.shrink(_octets(batch))
         self._halve(batch)
 
     def _spoilt(self, batch: Batch) -> None:
-        """An answer nobody can decode: narrow it down, within bounds."""
+        """An answer nobody can decode: narrow it down, within bounds; with smaller batches, or none, when that does not help."""
         self._malformed += 1
-        if self._malformed > MAX_MALFORMED:
+        profile = self._profile
+        if self._malformed <= MAX_MALFORMED:
+            self._halve(batch)
+        elif not self._decoded:
+            profile.has_rpm = False
+            self._waiting.appendleft(batch)
+        elif profile.budget > MIN_BUDGET:
+            self._malformed = 0
+            profile.shrink(profile.budget)
+            self._halve(batch)
+        else:
             for reference in batch:
                 self._settle(reference, MALFORMED)
-        else:
-            self._halve(batch)
 
     def _halve(self, batch: Batch) -> None:
         middle = (len(batch) + 1) // 2

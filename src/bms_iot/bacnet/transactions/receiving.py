@@ -38,6 +38,9 @@ from bms_iot.bacnet.transactions.transaction import Answer, Transaction
 from bms_iot.bacnet.values.codec import DecodeError
 from bms_iot.errors import MalformedReply
 
+_REQUESTS = (0, 1)
+"""PDU types of requests, confirmed and unconfirmed (clause 20.1.1): no answer of ours is lost in them."""
+
 Listener: TypeAlias = Callable[[Station, UnconfirmedRequest], None]
 Answerer: TypeAlias = Callable[[Station, ConfirmedRequest], bytes | None]
 """Gives the APDU that answers a request to us, or None for no answer; it must not raise."""
@@ -195,7 +198,8 @@ class Receiver:
         """Fail the request that a damaged answer was for: the one it still names, else the only one there is."""
         self._counters.malformed += 1
         peer = self._sender.peer(packet.station)
-        if peer is None or packet.forwarded:
+        is_request = bool(packet.apdu) and packet.apdu[0] >> 4 in _REQUESTS
+        if peer is None or packet.forwarded or is_request:
             return
         invoke_id = invoke_id_of(packet.apdu)
         if invoke_id is None and len(peer.in_flight) == 1:

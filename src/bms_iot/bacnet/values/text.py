@@ -58,16 +58,17 @@ def object_id_text(identifier: ObjectId) -> str:
 
 def date_text(date: Date) -> str | None:
     """ISO 8601; None for a date that is a pattern or unspecified."""
-    if date.year is None or date.month is None or date.day is None or date.month > 12 or date.day > 31:
+    if date.year is None or date.month is None or date.day is None or not (1 <= date.month <= 12 and 1 <= date.day <= 31):
         return None
     return f"{date.year:04}-{date.month:02}-{date.day:02}"
 
 
 def time_text(time: Time) -> str | None:
-    """ISO 8601 with hundredths; None for a time that is unspecified. What is unspecified after the hour counts as 0."""
-    if time.hour is None or time.hour > 23:
+    """ISO 8601 with hundredths; None for a time that is unspecified or none. What is unspecified after the hour counts as 0."""
+    minute, second, hundredth = time.minute or 0, time.second or 0, time.hundredth or 0
+    if time.hour is None or time.hour > 23 or minute > 59 or second > 59 or hundredth > 99:
         return None
-    return f"{time.hour:02}:{time.minute or 0:02}:{time.second or 0:02}.{time.hundredth or 0:02}"
+    return f"{time.hour:02}:{minute:02}:{second:02}.{hundredth:02}"
 
 
 def plain_text(value: Value) -> str:
