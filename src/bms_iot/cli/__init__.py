@@ -9,10 +9,12 @@ from bms_iot.errors import BmsError
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `bms-iot` with the given arguments, the process's own by default, and exit."""
-    from bms_iot.cli.root import app
-
     try:
+        from bms_iot.cli.root import app
+
         app(args=None if arguments is None else list(arguments))
+    except KeyboardInterrupt:  # while modules are imported; later it is the command line that hears of it
+        sys.exit(130)
     except BmsError as error:
         _exit(error)
     except BaseExceptionGroup as group:

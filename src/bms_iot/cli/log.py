@@ -1,6 +1,7 @@
 """Logs: structlog on stderr, JSON unless that is a terminal. Tracebacks are without local variables: those leak passwords."""
 
 import logging
+import os
 import sys
 
 import structlog
@@ -19,7 +20,7 @@ def configure(settings: LogSettings) -> None:
             structlog.processors.JSONRenderer(),
         ]
         if as_json
-        else [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        else [structlog.dev.ConsoleRenderer(colors=_is_coloured(), exception_formatter=structlog.dev.plain_traceback)]
     )
     structlog.configure(
         processors=[
@@ -33,3 +34,8 @@ def configure(settings: LogSettings) -> None:
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=max(level, logging.WARNING), stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+
+
+def _is_coloured() -> bool:
+    """A file shall not have escape sequences, and https://no-color.org is obeyed."""
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
