@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import random
+import re
 import shutil
 import socket
 import sqlite3
@@ -16,23 +17,27 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from sqlalchemy import Engine, event
 
 from benchmarks.record import publish, table
-from benchmarks.wear import NORMAL, RealClock, open_delivery
+from benchmarks.wear import NORMAL, RealClock, open_delivery, poll
 from bms_iot.domain.readings import Reading
 from bms_iot.gateway.flows import first_failure
 from bms_iot.mqtt.client import MqttBroker
+from bms_iot.storage.outbox import FIRST
 
 READINGS = int(os.environ.get("BMS_BENCH_READINGS", "200000"))
 ROUNDS = int(os.environ.get("BMS_BENCH_ROUNDS", "3"))
 POINTS, DEVICES = 100, 10
 BLOB_BYTES, IN_FLIGHT = 65_536, 20
 PLAIN_READINGS = 3_000
+BACKLOG_READINGS = 100_000
 TOPIC = "iot/global/org_bench/site/gateway/bulk"
 
 
@@ -41,12 +46,15 @@ def main(*, record: bool) -> None:
     ours: list[tuple[float, int, float]] = []
     limit: list[tuple[float, int]] = []
     plain: list[float] = []
+    drained: list[tuple[float, float]] = []
     for _ in range(ROUNDS):
         with _broker() as port, tempfile.TemporaryDirectory() as directory:
             ours.append(asyncio.run(_ours(Path(directory), port)))
         wire_bytes = ours[-1][2]
         with _broker() as port, tempfile.TemporaryDirectory() as directory:
             limit.append(_limit(Path(directory), port, wire_bytes))
+        with _broker() as port, tempfile.TemporaryDirectory() as directory:
+            drained.append(asyncio.run(_drain(Path(directory), port)))
         with _broker() as port:
             plain.append(_plain(port, wire_bytes))
     rate, bound = statistics.median(r for r, _, _ in ours), statistics.median(r for r, _ in limit)
@@ -58,6 +66,8 @@ def main(*, record: bool) -> None:
         "the limit: a 64 KiB zlib-1 blob a transaction, QoS 1 with 20 in flight, no JSON made": f"{bound:,.0f} readings a second",
         "transactions of the limit": f"{statistics.median(c for _, c in limit):,.0f}",
         "of the limit": f"{rate / bound:.0%}",
+        "a backlog, beside 1,000 points read every 10 s": f"{min(r for r, _ in drained):,.0f} readings a second, the least",
+        "age of those at their PUBACK, the greatest": f"{max(age for _, age in drained):.1f} s",
         "a plain loop, one message a reading, nothing kept": f"{statistics.median(plain):,.0f} readings a second",
     }
     publish("performance.md", "delivery", table(figures), record=record)
@@ -89,12 +99,43 @@ async def _ours(directory: Path, port: int) -> tuple[float, int, float]:
         return READINGS / seconds, commits, broker.octets / READINGS
 
 
+async def _drain(directory: Path, port: int) -> tuple[float, float]:
+    """Readings a second of a backlog beside 1,000 points read every 10 s, and the greatest age of one of those at its PUBACK."""
+    broker = _Counting(host="127.0.0.1", port=port, client_id="gateway", protocol="5", max_in_flight=IN_FLIGHT)
+    async with broker, open_delivery(directory, devices=20, points=50, clock=RealClock(), broker=broker) as site:
+        while site.outbox.readings < BACKLOG_READINGS:
+            await site.outbox.append(list(islice(_polls(site.devices), 20)), created_at=site.clock.now())
+        backlog = site.outbox.readings
+        await broker.wait_connected()
+        oldest = site.outbox.newest()[1]
+        polls = (poll(site, number) for number in range(len(site.devices)))
+        began = time.perf_counter()
+        flows = asyncio.create_task(first_failure(site.store.run(), site.publish.run(), *polls))
+        while (await site.outbox.following(FIRST, limit=1, until=(1, oldest))) != []:  # noqa: ASYNC110 - twice a second
+            await asyncio.sleep(0.5)
+        seconds = time.perf_counter() - began
+        flows.cancel()
+        await asyncio.wait((flows,))
+        return backlog / seconds, broker.oldest_live(oldest)
+
+
 class _Counting(MqttBroker):
     octets = 0
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._taken: list[tuple[int, str, datetime]] = []
 
     async def publish(self, topic: str, payload: bytes, *, retain: bool = False, content_type: str | None = None) -> None:
         self.octets += len(payload)
         await super().publish(topic, payload, retain=retain, content_type=content_type)
+        seq, at = re.search(rb'"seq":(\d+)', payload[:200]), re.search(rb'"acquired_at":"([^"]+)', payload)
+        if seq and at:
+            self._taken.append((int(seq[1]), at[1].decode(), datetime.now(UTC)))
+
+    def oldest_live(self, after: int) -> float:
+        """Seconds."""
+        return max((at - datetime.fromisoformat(acquired)).total_seconds() for seq, acquired, at in self._taken if seq > after)
 
 
 def _polls(devices: list[list[int]]) -> Iterator[list[Reading]]:

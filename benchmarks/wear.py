@@ -1,6 +1,7 @@
 """What delivery wears the disk: 1,000 points every 10 s, 20 % changing at each poll, for half an hour of a clock that hurries."""
 
 import asyncio
+import gzip
 import os
 import random
 import tempfile
@@ -68,6 +69,7 @@ class Taker:
 
     messages: int = 0
     octets: int = 0
+    gzipped: int = 0
     is_connected: bool = True
     protocol: str | None = "5"
     _never: asyncio.Event = field(default_factory=asyncio.Event)
@@ -78,6 +80,7 @@ class Taker:
         await asyncio.sleep(0.01 / HURRY)
         self.messages += 1
         self.octets += len(payload)
+        self.gzipped += len(gzip.compress(payload, 6))
 
     async def receive(self) -> Message:
         await self._never.wait()
@@ -154,7 +157,7 @@ async def _measure(directory: Path) -> dict[str, str]:
         flows = asyncio.create_task(
             first_failure(
                 site.store.run(), site.record.run(), site.publish.run(), site.prune.run(),
-                *(_poll(site, n) for n in range(len(site.devices))),
+                *(poll(site, n) for n in range(len(site.devices))),
             )
         )  # fmt: skip
         await site.clock.sleep(MINUTES * 60)
@@ -170,10 +173,11 @@ async def _measure(directory: Path) -> dict[str, str]:
             "outbox": f"{payload / site.outbox.committed:.1f} octets a reading",
             "written to disk in all, checkpoints included": f"{written / seconds * DAY / 1e9:.3f} GB a day",
             "payload on the wire": f"{broker.octets / seconds * DAY / 1e9:.2f} GB a day in {broker.messages:,} messages",
+            "the same where it is compressed": f"{broker.gzipped / seconds * DAY / 1e9:.2f} GB a day",
         }
 
 
-async def _poll(site: Site, number: int) -> None:
+async def poll(site: Site, number: int) -> None:
     source = random.Random(number)
     ids = site.devices[number]
     values = [round(source.uniform(15, 30), 1) for _ in ids]
