@@ -229,9 +229,18 @@ class Publish:
 
     async def _publish_all(self, messages: Sequence[StoredMessage]) -> dict[Key, PublishRefused]:
         """Those refused, where others were not. Raises BrokerUnavailable, and PublishRefused for a single message."""
-        results = await asyncio.gather(*map(self._publish, messages), return_exceptions=True)
-        outcomes = list(zip(messages, results, strict=True))
-        self._delivered([message for message, result in outcomes if result is True])
+        tasks: list[asyncio.Task[bool]] = []
+        try:
+            for message in messages:
+                tasks.append(asyncio.create_task(self._publish(message)))
+                await asyncio.sleep(0)  # what is encoded leaves while the next is being encoded
+            await asyncio.wait(tasks)
+        finally:  # what was acknowledged by then is not sent again
+            for task in tasks:
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+            outcomes = list(zip(messages, results, strict=False))
+            self._delivered([message for message, result in outcomes if result is True])
         refused = {message.key: error for message, error in outcomes if isinstance(error, PublishRefused)}
         for error in results:
             if isinstance(error, BaseException) and not isinstance(error, PublishRefused):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import repeat
 from json.encoder import encode_basestring_ascii
+from math import isfinite
 
 from bms_iot.domain.points import Point
 from bms_iot.domain.readings import NO_OPTIONAL, Condition, OptionalValue, Quality, Reading, typed_value
@@ -25,7 +26,7 @@ class BulkEncoder:
     ) -> None:
         self._device = _encode(iot_device_id)
         self._point, self._optional = point, optional
-        self._heads: dict[int, tuple[Point, str]] = {}
+        self._heads: dict[int, tuple[Point, str, bool]] = {}
         self._tails: dict[int, tuple[Mapping[str, OptionalValue], str]] = {}
 
     def encode(
@@ -52,7 +53,7 @@ class BulkEncoder:
         times: dict[tuple[datetime, Quality], str] = {}
         for reading, own_columns in zip(readings, columns, strict=False):
             point_id, acquired_at, present_value, condition, own = reading
-            point, head = self._head(point_id)
+            point, head, is_analog = self._head(point_id)
             if own_columns or own:
                 known = self._optional(point_id)
                 yield encode_point(BulkPoint(point=point, reading=reading, optional=known, columns=own_columns))
@@ -61,16 +62,20 @@ class BulkEncoder:
                 said = conditions[id(condition)] = _condition(condition)
             if (time := times.get((acquired_at, condition.quality))) is None:
                 time = times[acquired_at, condition.quality] = _time(acquired_at, condition.quality)
-            text = "null" if present_value is None else encode_basestring_ascii(present_value)
-            yield f'{head}{text},"value":{_value(point, present_value)}{said}{time}{self._tail(point_id)}'
+            if present_value is None:
+                text = value = "null"
+            else:
+                text = encode_basestring_ascii(present_value)
+                value = _analog(present_value) if is_analog else _encode(typed_value(point.object.type, present_value))
+            yield f'{head}{text},"value":{value}{said}{time}{self._tail(point_id)}'
 
-    def _head(self, point_id: int) -> tuple[Point, str]:
+    def _head(self, point_id: int) -> tuple[Point, str, bool]:
         point = self._point(point_id)
         if point is None:
             raise LookupError(f"there is no point {point_id}")
         known = self._heads.get(point_id)
         if known is None or known[0] is not point:
-            known = self._heads[point_id] = point, f'{static_columns(point)},"present_value":'
+            known = self._heads[point_id] = point, f'{static_columns(point)},"present_value":', point.object.type.is_analog
         return known
 
     def _tail(self, point_id: int) -> str:
@@ -82,9 +87,13 @@ class BulkEncoder:
         return known[1]
 
 
-def _value(point: Point, present_value: str | None) -> str:
-    value = typed_value(point.object.type, present_value)
-    return repr(value) if value.__class__ is float else _encode(value)
+def _analog(present_value: str) -> str:
+    """As `typed_value` has it: a finite number, null for others, the text where it is none."""
+    try:
+        number = float(present_value)
+    except ValueError:
+        return encode_basestring_ascii(present_value)
+    return repr(number) if isfinite(number) else "null"
 
 
 def _condition(condition: Condition) -> str:

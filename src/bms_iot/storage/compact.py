@@ -25,7 +25,8 @@ _MICROSECOND = timedelta(microseconds=1)
 _QUALITIES = {quality.value[0]: quality for quality in Quality}
 _FLAG_BITS = {flag: 1 << bit for bit, flag in enumerate(StatusFlag)}
 _DEFAULTS: tuple[Any, ...] = (None, None, None, "g", 0, "normal", False, "no-fault-detected", None, {})
-_ALWAYS = 3
+_ALWAYS, _CONDITION_ENDS = 3, 9
+_USUAL = Condition(quality=Quality.GOOD, event_state="normal", out_of_service=False, reliability="no-fault-detected")
 _OPTIONAL = frozenset(OPTIONAL_PROPERTIES)
 _json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
@@ -66,7 +67,7 @@ def decode(payload: bytes) -> list[OutboxReading]:
         body = json.loads(zlib.decompress(payload))
         if body["v"] != 1:
             raise StorageError(f"an outbox message has form {body['v']}, this release knows 1")
-        return [_reading(row, body["t"]) for row in body["r"]]
+        return _readings(body["r"], body["t"])
     except (zlib.error, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise StorageError(f"an outbox message cannot be decoded: {error}") from error
 
@@ -89,23 +90,39 @@ def _end(condition: Condition, optional: Mapping[str, OptionalValue]) -> str:
     return f",{_json(rest)[1:-1]}" if rest else ""
 
 
-def _reading(row: list[Any], start: int) -> OutboxReading:
+def _readings(rows: list[list[Any]], start: int) -> list[OutboxReading]:
+    readings = []
+    moments: dict[int, datetime] = {}
+    conditions: dict[str, Condition] = {}
+    """By how they are written: few conditions and times are shared by many readings."""
+    for row in rows:
+        offset = row[1]
+        if (moment := moments.get(offset)) is None:
+            moment = moments[offset] = _EPOCH + timedelta(microseconds=start + offset)
+        if len(row) == _ALWAYS:
+            reading, columns = Reading.of(row[0], moment, row[2], _USUAL), NO_OPTIONAL
+        else:
+            written = repr(row[_ALWAYS:_CONDITION_ENDS])
+            if (condition := conditions.get(written)) is None:
+                condition = conditions[written] = _condition(row)
+            columns = row[_CONDITION_ENDS] if len(row) > _CONDITION_ENDS else NO_OPTIONAL
+            optional = {name: value for name, value in columns.items() if name in _OPTIONAL} or None
+            columns = {name: value for name, value in columns.items() if name not in _OPTIONAL}
+            reading = Reading.of(row[0], moment, row[2], condition, optional)
+        readings.append(OutboxReading(reading=reading, columns=columns))
+    return readings
+
+
+def _condition(row: list[Any]) -> Condition:
     full: list[Any] = [*row, *_DEFAULTS[len(row) :]]
-    point_id, offset, present_value, quality, flags, event_state, out_of_service, reliability, error, columns = full
-    return OutboxReading(
-        reading=Reading(
-            point_id=point_id,
-            acquired_at=_EPOCH + timedelta(microseconds=start + offset),
-            present_value=present_value,
-            quality=_QUALITIES[quality],
-            status_flags=tuple(flag for flag, bit in _FLAG_BITS.items() if flags & bit),
-            event_state=event_state,
-            out_of_service=out_of_service,
-            reliability=reliability,
-            error=None if error is None else ReadingError(error_class=error[0], error_code=error[1]),
-            optional={name: value for name, value in columns.items() if name in _OPTIONAL} or None,
-        ),
-        columns={name: value for name, value in columns.items() if name not in _OPTIONAL},
+    quality, flags, event_state, out_of_service, reliability, error = full[_ALWAYS:_CONDITION_ENDS]
+    return Condition(
+        quality=_QUALITIES[quality],
+        status_flags=tuple(flag for flag, bit in _FLAG_BITS.items() if flags & bit),
+        event_state=event_state,
+        out_of_service=out_of_service,
+        reliability=reliability,
+        error=None if error is None else ReadingError(error_class=error[0], error_code=error[1]),
     )
 
 

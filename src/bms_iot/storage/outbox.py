@@ -23,7 +23,7 @@ log = structlog.get_logger()
 
 FIRST: Final[Key] = (-1, 0)
 """Below every key."""
-FRESH_READINGS: Final = 20_000
+FRESH_READINGS: Final = 50_000
 """So many of the newest are kept in memory as well, for live delivery."""
 EVICT_AT_ONCE: Final = 256
 PRUNE_ROUNDS: Final = 40
