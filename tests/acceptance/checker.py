@@ -108,13 +108,13 @@ def _stream(bulk: Iterable[Row], verdict: Verdict) -> dict[Key, Row]:
             continue
         key = payload["boot"], payload["seq"]
         repeated += key in stream
-        same = _contents(stream.setdefault(key, payload)) == _contents(payload)
+        same = contents(stream.setdefault(key, payload)) == contents(payload)
         verdict.must(same, f"I2: {key} carried two contents")
     verdict.figures |= {"messages": len(stream), "repeated": repeated}
     return stream
 
 
-def _contents(message: Row) -> list[Row]:
+def contents(message: Row) -> list[Row]:
     """What is the reading's own. Optional properties are as they are known when a message is sent, and may differ when repeated."""
     return [{name: point[name] for name in OWN} for point in message["points"]]
 

@@ -5,6 +5,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from tests.acceptance.checker import contents
+
 Identity = tuple[int, str, int]
 
 
@@ -20,11 +22,11 @@ def answered(log: Path) -> dict[Identity, list[float]]:
 
 
 def messages(bulk: list[dict[str, Any]]) -> dict[tuple[int, int], dict[str, Any]]:
-    """Messages by (boot, seq); the same key never carries two contents."""
+    """Messages by (boot, seq); the same key never carries readings of two contents."""
     by_key: dict[tuple[int, int], dict[str, Any]] = {}
     for message in bulk:
         key = message["boot"], message["seq"]
-        assert by_key.setdefault(key, message) == message, f"{key} arrived with two contents"
+        assert contents(by_key.setdefault(key, message)) == contents(message), f"{key} arrived with two contents"
     return by_key
 
 
