@@ -116,12 +116,15 @@ async def test_a_silent_device_backs_off_alone_and_its_points_are_reported_bad_o
 
 
 async def test_the_current_image_is_written_behind_and_at_the_stop(tmp_path, database):
+    query = "SELECT present_value, high_limit, reliability FROM controller_points"
     async with running_gateway(database, tmp_path, [configured(7, (AI, 1))]) as running:
-        await running.poll_round()
-        assert rows(tmp_path, "SELECT present_value FROM controller_points") == [(None,)]
-    assert rows(tmp_path, "SELECT present_value, high_limit, reliability FROM controller_points") == [
-        ("21.7", 30.0, "no-fault-detected")
-    ]
+        await running.poll_round(5.0)
+        # Optional properties are there before the first message is: what is sent again after a crash is encoded with them.
+        await running.until(lambda: rows(tmp_path, query) == [("21.7", 30.0, "no-fault-detected")])
+        running.network.value = lambda _point: "22.5"
+        await running.poll_round(20.0)
+        assert rows(tmp_path, query) == [("21.7", 30.0, "no-fault-detected")]
+    assert rows(tmp_path, query) == [("22.5", 30.0, "no-fault-detected")]
 
 
 async def test_stop_monitoring_stops_polling_and_survives_a_restart(tmp_path, database):

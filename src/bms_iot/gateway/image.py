@@ -29,6 +29,8 @@ class CurrentImage:
         self._present_values: dict[int, str | None] = {}
         self._conditions: dict[int, Condition] = {}
         self._changed: set[int] = set()
+        self.has_new_properties = False
+        """Whether an optional property changed that the database lacks: messages are encoded with them, after a restart too."""
         self._followers: list[set[int]] = []
         self._wire_bytes: dict[int, int] = {}
         self.reported: frozenset[int] = frozenset()
@@ -112,6 +114,7 @@ class CurrentImage:
                 self._optional[point_id] = {**known, **changed}
                 self._wire_bytes.pop(point_id, None)
                 self._changed.add(point_id)
+                self.has_new_properties = True
             reading = reading.carrying(changed or None)
         if not self._is_overtaken(point_id, acquired_at):
             self._take(point_id, present_value, condition)
@@ -132,10 +135,12 @@ class CurrentImage:
         """What changed since the last call, as rows to write; `restore_changes` gives them back after a failed write."""
         rows = [ImageRow(reading=self._latest(point_id), optional=self._optional[point_id]) for point_id in sorted(self._changed)]
         self._changed.clear()
+        self.has_new_properties = False
         return rows
 
     def restore_changes(self, rows: Iterable[ImageRow]) -> None:
         self._changed.update(row.reading.point_id for row in rows)
+        self.has_new_properties = True
 
     def _latest(self, point_id: int) -> Reading:
         return Reading.of(point_id, self._acquired_at[point_id], self._present_values[point_id], self._conditions[point_id])

@@ -131,15 +131,17 @@ class Store:
         return await uninterrupted(self._write_image())
 
     async def _write_image(self) -> int:
+        async with self.writing:
+            return await self._write_changes()
+
+    async def _write_changes(self) -> int:
         rows = self._image.take_changes()
-        if not rows:
-            return 0
-        try:
-            async with self.writing:
+        if rows:
+            try:
                 await self._database.write(write_images, rows)
-        except BaseException:  # the rows are still to be written, whatever stopped us
-            self._image.restore_changes(rows)
-            raise
+            except BaseException:  # the rows are still to be written, whatever stopped us
+                self._image.restore_changes(rows)
+                raise
         return len(rows)
 
     async def _commit(self) -> None:
@@ -153,6 +155,10 @@ class Store:
 
     async def _append(self, waiting: list[Sequence[Reading]]) -> None:
         try:
+            if self._image.has_new_properties:
+                # What is sent again after a restart must be what was sent before: both are encoded with the image.
+                await self._outbox.settle()
+                await self._write_changes()
             await self._outbox.append(
                 self._batches(chain.from_iterable(map(self._state.dates.settle, waiting))), created_at=self._clock.now()
             )
