@@ -90,7 +90,9 @@ def test_a_pattern_sets_the_class_of_every_point_it_fits(bms):
 
 
 @pytest.mark.parametrize("arguments", [["list"], ["show", "*"], ["set", "*", "--class", "fast"]])
-def test_what_is_printed_for_people_fits_80_columns(bms, arguments):
+def test_what_is_printed_on_a_terminal_fits_80_columns(bms, arguments, monkeypatch):
+    monkeypatch.setattr("typer.testing._NamedTextIOWrapper.isatty", lambda _: True)
+
     code, lines = bms(*arguments)
     assert (code, len(lines) >= 8) == (0, True)
     assert max(map(len, lines)) <= 80

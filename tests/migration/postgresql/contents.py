@@ -59,7 +59,9 @@ def _typed(kind: sa.types.TypeEngine[Any], value: Any) -> Any:
 
 
 def contents(database: str | Path) -> Contents:
-    """Every row of every table at head; readings of the outbox in their order, the ledger without times and whole runs.
+    """Every row of every table of head that is there.
+
+    Readings of the outbox in their order, the ledger without times and whole runs.
 
     Where one message ends and the next begins depends on how long a database's values are as text.
     """
@@ -74,7 +76,8 @@ def contents(database: str | Path) -> Contents:
 
 
 def _contents(connection: sa.Connection) -> Contents:
-    tables = {table.name: table for table in (*models.metadata().sorted_tables, ledger.TABLE)}
+    there = sa.inspect(connection).get_table_names()
+    tables = {table.name: table for table in (*models.metadata().sorted_tables, ledger.TABLE) if table.name in there}
     found = {
         name: [dict(row) for row in connection.execute(sa.select(table).order_by(*table.primary_key)).mappings()]
         for name, table in tables.items()
