@@ -20,8 +20,8 @@ from tests.chances import at_level, seeded
 from tests.integration.ill_manners import EXPECTED, RIGHT, Simulated, check, network, points_of, read
 
 WELL_MANNERED, RUDE = 8, 10
-INTERVAL_SECONDS = 0.5
-POLLS, POLLS_OF_RUDE = 12, 5
+INTERVAL_SECONDS = 1.0
+POLLS, POLLS_OF_RUDE = 8, 4
 TICK_SECONDS = 0.35
 MANY_TICKS = 90
 """More than the other process makes in a test; it does not say which it is at."""

@@ -245,15 +245,15 @@ async def test_resend_publishes_what_is_kept_again_and_names_what_is_not_there(t
 
 async def test_a_command_that_cannot_be_journalled_is_refused_and_the_gateway_takes_the_next(tmp_path, database):
     async with running_gateway(database, tmp_path, DEVICES, writes=ON) as running:
-        with closing(sqlite3.connect(tmp_path / "bms_bacnet.db", isolation_level=None)) as connection:
+        with closing(sqlite3.connect(tmp_path / "bms_bacnet.db", isolation_level=None, check_same_thread=False)) as connection:
             full = "CREATE TRIGGER full BEFORE INSERT ON commands BEGIN SELECT RAISE(ABORT, 'disk full'); END"
-            connection.execute(full)
+            await asyncio.to_thread(connection.execute, full)
             message = send(running, "set_value_to_point", set_value(tmp_path))
             async with asyncio.timeout(10):
                 while not running.broker.acknowledged:
                     await running.clock.advance(0.5)
                     await asyncio.sleep(0.01)
-            connection.execute("DROP TRIGGER full")
+            await asyncio.to_thread(connection.execute, "DROP TRIGGER full")
         assert running.broker.acknowledged == [message]
         said = answers(running, "set_value_to_point")[0]
         assert (said["state"], "disk full" in said["message"]) == ("rejected", True)
@@ -263,14 +263,14 @@ async def test_a_command_that_cannot_be_journalled_is_refused_and_the_gateway_ta
 
 async def test_an_outcome_that_cannot_be_kept_yet_is_kept_later_and_answered_once(tmp_path, database):
     async with running_gateway(database, tmp_path, DEVICES, writes=ON) as running:
-        with closing(sqlite3.connect(tmp_path / "bms_bacnet.db", isolation_level=None)) as connection:
+        with closing(sqlite3.connect(tmp_path / "bms_bacnet.db", isolation_level=None, check_same_thread=False)) as connection:
             full = "CREATE TRIGGER full BEFORE UPDATE OF outcome ON commands BEGIN SELECT RAISE(ABORT, 'disk full'); END"
-            connection.execute(full)
+            await asyncio.to_thread(connection.execute, full)  # a transaction of the gateway may have to end first
             send(running, "set_value_to_point", set_value(tmp_path))
             await running.until(lambda: bool(running.network.writes))
             await running.clock.advance(5.0)
             assert answers(running, "set_value_to_point") == []
-            connection.execute("DROP TRIGGER full")
+            await asyncio.to_thread(connection.execute, "DROP TRIGGER full")
         async with asyncio.timeout(10):
             while not answers(running, "set_value_to_point"):
                 await running.clock.advance(1.0)
